@@ -1,0 +1,1 @@
+"""How good a network is: training, accuracy, and what a trial remembers of them."""

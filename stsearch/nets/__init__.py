@@ -1,0 +1,1 @@
+"""Networks of torch modules from architectures."""

@@ -1,0 +1,237 @@
+"""The front as a figure: PNG, SVG or PDF with matplotlib, HTML with plotly, by suffix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stsearch.errors import UserError, unknown
+from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.search.records import Record
+from stsearch.search.spec import ACCURACIES
+from stsearch.space.architecture import Architecture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from stsearch.report.labels import Segment
+
+SUFFIXES = (".png", ".svg", ".pdf", ".html")
+TITLES = {
+    "video_top1": "video top-1",
+    "clip_top1": "clip top-1",
+    "gmacs": "multiply-adds",
+    "params": "parameters",
+    "activations": "activations",
+}
+# Okabe and Ito's palette: told apart by colour-blind readers. Markers repeat what colours say.
+STYLES: dict[str, tuple[str, str]] = {
+    "2D everywhere": ("#000000", "o"),
+    "time early (MC-like)": ("#E69F00", "^"),
+    "time late (rMC-like)": ("#0072B2", "v"),
+    "time everywhere": ("#D55E00", "s"),
+    "time here and there": ("#009E73", "D"),
+    "frames collapsed (R2D)": ("#999999", "X"),
+}
+"""Class of placement to colour and marker."""
+
+
+def placement_class(architecture: Architecture) -> str:
+    """Where a placement sees time: the paper's families, read off its five groups."""
+    if architecture.stem == "collapse":
+        return "frames collapsed (R2D)"
+    groups = [architecture.stem != "2d", *(any(kind != "2d" for kind in kinds) for kinds in architecture.stages)]
+    if not any(groups):
+        return "2D everywhere"
+    if all(groups):
+        return "time everywhere"
+    if groups == sorted(groups, reverse=True):
+        return "time early (MC-like)"
+    if groups == sorted(groups):
+        return "time late (rMC-like)"
+    return "time here and there"
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """What the two axes show."""
+
+    x: str
+    y: str
+
+    def title(self, name: str, whose: str) -> str:
+        unit = "millions" if unit_of(name) == "M" else unit_of(name)
+        return f"{TITLES[name]} ({unit}), {whose}"
+
+    def point(self, record: Record) -> tuple[float, float]:
+        return _scaled(self.x, record.metrics[self.x]), _scaled(self.y, record.metrics[self.y])
+
+
+def _scaled(name: str, value: float) -> float:
+    return value / 1e6 if unit_of(name) == "M" else value
+
+
+def _axes(pareto: Pareto) -> _Axes:
+    costs = [name for name in pareto.objectives if name not in ACCURACIES]
+    accuracies = [name for name in pareto.objectives if name in ACCURACIES]
+    if len(pareto.objectives) < 2:
+        raise UserError(f"a plot of a front needs two objectives; the study has {', '.join(pareto.objectives)}")
+    if costs and accuracies:
+        return _Axes(costs[0], accuracies[0])
+    first, second, *_ = pareto.objectives
+    return _Axes(first, second)
+
+
+def plot(pareto: Pareto, path: Path) -> None:
+    """Write the figure; ``UserError`` for a suffix that is not one of ``SUFFIXES`` or a place not writable."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--plot {path}: {unknown('suffix', path.suffix, SUFFIXES)}")
+    axes = _axes(pareto)
+    if not pareto.front:
+        raise UserError(f"the study {pareto.study!r} has no trained network to plot yet")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".html":
+            _plotly(pareto, axes).write_html(path, include_plotlyjs=True)
+        else:
+            _matplotlib(pareto, axes).savefig(path, dpi=200)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _named(pareto: Pareto) -> dict[str, Record]:
+    return {record.architecture: record for record in pareto.references}
+
+
+def _searched(pareto: Pareto) -> list[Record]:
+    paper = _named(pareto)
+    return [r for r in (*pareto.front, *pareto.dominated) if r.architecture not in paper]
+
+
+def _matplotlib(pareto: Pareto, axes: _Axes) -> Figure:
+    from matplotlib.figure import Figure
+
+    from stsearch.report.labels import place_labels
+
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    ax = figure.add_subplot()
+    on_front = {record.architecture for record in pareto.front}
+    paper = _named(pareto)
+    seen: set[str] = set()
+    for record in (*_searched(pareto), *pareto.references):
+        kind = placement_class(record.parsed())
+        colour, marker = STYLES[kind]
+        front = record.architecture in on_front
+        ax.scatter(
+            *axes.point(record),
+            s=46 if record.architecture in paper else 24,
+            marker=marker,
+            facecolor=colour if front else "none",
+            edgecolor=colour,
+            linewidth=1.0,
+            alpha=1.0 if front or record.architecture in paper else 0.55,
+            zorder=4 if front else 3,
+            label=None if kind in seen else kind,
+        )
+        seen.add(kind)
+    _draw_front(ax, [axes.point(record) for record in pareto.front])
+    lines = _steps([axes.point(record) for record in pareto.front])
+    if axes.x in pareto.budget:
+        cap = _scaled(axes.x, pareto.budget[axes.x])
+        lines.append(((cap, ax.get_ylim()[0]), (cap, ax.get_ylim()[1])))
+        ax.axvline(cap, color="#555555", linestyle="--", linewidth=0.9, zorder=1, label=f"budget {cap:g}")
+    ax.set_xlabel(f"{axes.title(axes.x, pareto.cost_of)}")
+    ax.set_ylabel(axes.title(axes.y, "proxy" if pareto.accuracy_of.startswith("proxy") else "published"))
+    ax.set_title(
+        f"{pareto.study}: {pareto.trained} networks. Filled: on the front. Named: the paper's\n"
+        f"accuracy of the {pareto.accuracy_of}",
+        fontsize=8.5,
+        loc="left",
+    )
+    ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(x=0.08, y=0.10)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    place_labels(
+        figure,
+        ax,
+        [(record.network, axes.point(record)) for record in pareto.references],
+        [axes.point(record) for record in (*_searched(pareto), *pareto.references)],
+        lines,
+    )
+    return figure
+
+
+def _steps(points: list[tuple[float, float]]) -> list[Segment]:
+    """The front as a staircase of horizontal and vertical lines."""
+    ordered = sorted(points)
+    lines: list[Segment] = []
+    for (x0, y0), (x1, y1) in pairwise(ordered):
+        lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
+    return lines
+
+
+def _draw_front(ax: Axes, points: list[tuple[float, float]]) -> None:
+    ordered = sorted(points)
+    xs, ys = [x for x, _ in ordered], [y for _, y in ordered]
+    ax.step(xs, ys, where="post", color="#333333", linewidth=1.1, zorder=2, label="front")
+
+
+def _hover(record: Record) -> str:
+    metrics = "<br>".join(
+        f"{TITLES[name]}: {shown_value(name, value)} {unit_of(name)}" for name, value in record.metrics.items()
+    )
+    trial = "reference" if record.trial is None else f"trial {record.trial}"
+    return f"<b>{record.network}</b><br>{record.architecture}<br>{trial}<br>{metrics}"
+
+
+def _plotly(pareto: Pareto, axes: _Axes) -> Any:
+    import plotly.graph_objects as go
+
+    symbols = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "s": "square", "D": "diamond", "X": "x"}
+    on_front = {record.architecture for record in pareto.front}
+    paper = _named(pareto)
+    groups: dict[str, list[Record]] = {}
+    for record in (*_searched(pareto), *pareto.references):
+        groups.setdefault(placement_class(record.parsed()), []).append(record)
+    figure = go.Figure()
+    ordered = sorted(axes.point(record) for record in pareto.front)
+    figure.add_scatter(
+        x=[x for x, _ in ordered],
+        y=[y for _, y in ordered],
+        mode="lines",
+        name="front",
+        line={"color": "#333333", "shape": "hv"},
+        hoverinfo="skip",
+    )
+    for kind, records in groups.items():
+        colour, marker = STYLES[kind]
+        figure.add_scatter(
+            x=[axes.point(r)[0] for r in records],
+            y=[axes.point(r)[1] for r in records],
+            mode="markers+text",
+            name=kind,
+            text=[r.network if r.architecture in paper else "" for r in records],
+            textposition="top center",
+            hovertext=[_hover(r) for r in records],
+            hoverinfo="text",
+            marker={
+                "color": colour,
+                "size": [11 if r.architecture in paper else 8 for r in records],
+                "symbol": [symbols[marker] + ("" if r.architecture in on_front else "-open") for r in records],
+            },
+        )
+    if axes.x in pareto.budget:
+        cap = _scaled(axes.x, pareto.budget[axes.x])
+        figure.add_vline(cap, line_dash="dash", line_color="#555555", annotation_text=f"budget {cap:g}")
+    figure.update_layout(
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.2},
+        title=f"{pareto.study}: {pareto.trained} networks, accuracy of the {pareto.accuracy_of}",
+        xaxis_title=axes.title(axes.x, pareto.cost_of),
+        yaxis_title=axes.title(axes.y, pareto.accuracy_of),
+    )
+    return figure

@@ -1,0 +1,182 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.search.records import Record
+from stsearch.space.cost import NetworkCost
+
+_HEADS = {
+    "video_top1": "video@1",
+    "clip_top1": "clip@1",
+    "gmacs": "GMACs",
+    "params": "params",
+    "activations": "activations",
+}
+
+
+def _table(title: str | None = None) -> Table:
+    """A plain table that fits 80 columns."""
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _head(name: str) -> str:
+    unit = unit_of(name)
+    return _HEADS[name] if unit == "GMACs" else f"{_HEADS[name]} ({unit})"
+
+
+def _columns(pareto: Pareto, *, brief: bool) -> list[str]:
+    """Objectives first, then what else is known of every network; ``brief`` for the terminal."""
+    more = ("video_top1", "gmacs", "params") if brief else _HEADS
+    known = [name for name in more if all(name in r.metrics for r in (*pareto.front, *pareto.references))]
+    return list(dict.fromkeys([*pareto.objectives, *known]))
+
+
+def print_pareto(pareto: Pareto, console: Console) -> None:
+    """The front and the paper's networks beside it."""
+    columns = _columns(pareto, brief=True)
+    console.print(
+        f"[bold]{pareto.study}[/bold]: {pareto.trained} networks trained"
+        + (f", {pareto.failed} failed" if pareto.failed else ""),
+        highlight=False,
+    )
+    console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)
+    if not pareto.front:
+        console.print("no network keeps the budget yet; the front is empty")
+        return
+    table = _table("front")
+    for name in ("trial", "network", *map(_head, columns)):
+        table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
+    for record in pareto.front:
+        table.add_row(_trial(record), record.network, *_cells(record, columns))
+    console.print(table)
+    if pareto.references:
+        console.print(_reference_table(pareto, columns))
+    point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
+    console.print(f"hypervolume {pareto.hypervolume:.6g} up to the reference point {point}", highlight=False)
+
+
+def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
+    table = _table("the paper's networks beside it")
+    for name in ("network", *map(_head, columns), "dominated by"):
+        table.add_column(name, justify="left" if name in ("network", "dominated by") else "right", overflow="fold")
+    front = {record.architecture for record in pareto.front}
+    for record in pareto.references:
+        by = pareto.dominated_by(record)
+        if record.architecture in front:
+            place = "- (on the front)"
+        elif by:
+            place = by[0] + (f" and {len(by) - 1} more" if len(by) > 1 else "")
+        else:
+            place = "-"
+        if not record.feasible:
+            place += " (over budget)"
+        table.add_row(record.network, *_cells(record, columns), place)
+    return table
+
+
+def _trial(record: Record) -> str:
+    return "" if record.trial is None else str(record.trial)
+
+
+def _cells(record: Record, columns: Sequence[str]) -> list[str]:
+    return [shown_value(name, record.metrics[name]) for name in columns]
+
+
+def pareto_csv(pareto: Pareto) -> str:
+    """All trained networks as CSV: the front, the dominated, references outside the space."""
+    out = io.StringIO()
+    columns = _columns(pareto, brief=False)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["trial", "network", "architecture", *columns, "place"])
+    inside = {record.architecture for record in (*pareto.front, *pareto.dominated)}
+    outside = [record for record in pareto.references if record.architecture not in inside]
+    for place, records in (("front", pareto.front), ("dominated", pareto.dominated), ("reference", outside)):
+        for record in records:
+            name = place if record.feasible else "over budget"
+            writer.writerow(
+                [
+                    _trial(record),
+                    record.network,
+                    record.architecture,
+                    *(record.metrics[column] for column in columns),
+                    name,
+                ]
+            )
+    return out.getvalue()
+
+
+def print_cost(network: str, cost: NetworkCost, console: Console) -> None:
+    """The cost table of one network."""
+    total = cost.total
+    console.print(
+        f"[bold]{network}[/bold] on a clip of {cost.clip} (C x T x H x W), {cost.classes} classes, one view",
+        highlight=False,
+    )
+    table = _table()
+    for name in ("group", "kind", "C,T,H,W out", "params", "MACs", "share", "acts (M)"):
+        table.add_column(name, justify="left" if name in ("group", "kind") else "right", no_wrap=True)
+    for stage in cost.stages:
+        table.add_row(
+            stage.name,
+            f"{stage.kind} x{stage.blocks}",
+            ",".join(map(str, stage.output)),
+            f"{stage.cost.params:,}",
+            f"{stage.cost.macs:,}",
+            f"{stage.cost.macs / total.macs:.0%}",
+            f"{stage.cost.activations / 1e6:.2f}",
+        )
+    table.add_row(
+        "head",
+        "linear",
+        str(cost.classes),
+        f"{cost.head.params:,}",
+        f"{cost.head.macs:,}",
+        f"{cost.head.macs / total.macs:.0%}",
+        f"{cost.head.activations / 1e6:.2f}",
+        end_section=True,
+    )
+    table.add_row("whole", "", "", f"{total.params:,}", f"{total.macs:,}", "100%", f"{total.activations / 1e6:.2f}")
+    console.print(table)
+    console.print(
+        f"{total.macs / 1e9:.3f} GMACs = {2 * total.macs / 1e9:.3f} GFLOPs\n{total.params:,} parameters, "
+        f"{total.params_without_norm:,} without BatchNorm; {total.activations:,} activations",
+        highlight=False,
+    )
+
+
+def print_space(facts: dict[str, Any], clip: str, classes: int, console: Console) -> None:
+    """What a search space holds."""
+    gmacs = facts["gmacs"]
+    console.print(
+        f"[bold]{facts['name']}[/bold]: {facts['size']:,} networks; on a clip of {clip} (C x T x H x W), "
+        f"{classes} classes",
+        highlight=False,
+    )
+    about = "" if facts["exact"] else " (estimated from a sample)"
+    console.print(
+        f"GMACs: min {gmacs['min']:.2f}, median {gmacs['median']:.2f}, max {gmacs['max']:.2f}{about}", highlight=False
+    )
+    if facts["max_gmacs"] is not None:
+        console.print(
+            f"{facts['feasible']:,} networks have at most {facts['max_gmacs']:g} GMACs{about}", highlight=False
+        )
+    console.print(f"cheapest {facts['cheapest']}, dearest {facts['dearest']}", highlight=False)
+
+    bars = _table()
+    bars.add_column("GMACs", justify="right")
+    bars.add_column("networks", justify="right")
+    bars.add_column("")
+    most = max(count for _, _, count in facts["histogram"])
+    for low, high, count in facts["histogram"]:
+        bars.add_row(f"{low:.1f} - {high:.1f}", f"{count:,}", "#" * round(40 * count / most))
+    console.print(bars)

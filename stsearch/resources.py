@@ -1,0 +1,39 @@
+"""Finding studies and search spaces by name: beside the user, then those that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stsearch.errors import UserError, unknown
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _shipped(kind: str) -> Path:
+    """``shipped/`` in an installed wheel, the top of the tree in a checkout."""
+    inside = _PACKAGE / "shipped" / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def names(kind: str) -> list[str]:
+    """Names of the ``studies`` or ``search_spaces`` that can be found."""
+    folders = (Path(kind), _shipped(kind))
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def find(kind: str, name: str, beside: Path | None = None) -> Path:
+    """The YAML file of a name or path; ``UserError`` lists what there is.
+
+    A name is looked for in ``./<kind>/``, then among those that ship; a path (it ends in
+    ``.yaml`` or ``.yml``) from here, then from ``beside``.
+    """
+    if name.endswith((".yaml", ".yml")):
+        for path in (Path(name), *([beside / name] if beside else [])):
+            if path.is_file():
+                return path
+        raise UserError(f"no such file: {name!r}")
+    for folder in (Path(kind), _shipped(kind)):
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    what = {"studies": "study", "search_spaces": "search space"}[kind]
+    raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")

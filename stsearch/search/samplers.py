@@ -1,0 +1,280 @@
+"""Samplers by name, and the sampler that keeps all of them within a hard budget.
+
+Optuna proposes one parameter at a time, knows no cost beforehand, and repeats itself. Here a
+whole architecture is proposed at once; one that breaks the budget or was tried before never
+becomes a trial.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.space.search_space import Parameter, SearchSpace, Value
+from stsearch.space.table import CostTable, Ints
+
+GP_UP_TO = 150
+"""``auto`` leaves the Gaussian process at this many trials: it then asks for seconds each."""
+_TRIES = 24
+_WALK = 20_000
+
+ARCHITECTURE = "architecture"
+"""User attribute of every trial: the architecture's id."""
+REASON = "reason"
+"""User attribute of a trial that failed: why, in one line."""
+INTERRUPTED = "interrupted"
+"""User attribute of a trial whose worker was stopped; its architecture is tried again."""
+
+
+def _tpe(seed: int, trials: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=10)
+
+
+def _gp(seed: int, trials: int) -> BaseSampler:
+    return GPSampler(seed=seed, n_startup_trials=10)
+
+
+def _nsga2(seed: int, trials: int) -> BaseSampler:
+    return NSGAIISampler(seed=seed, population_size=min(50, max(8, trials // 4)))
+
+
+def _random(seed: int, trials: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler] | None] = {
+    "auto": None,
+    "random": _random,
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "gp": _gp,
+    "exhaustive": None,
+}
+"""Name to ``(seed, trials) -> sampler``; ``auto`` and ``exhaustive`` are resolved by ``HardBudget``."""
+
+
+class Exhausted(Exception):
+    """Every architecture within the budget has been tried."""
+
+
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """Depths in equal steps are integers, all else is categorical."""
+    values = parameter.values
+    if all(isinstance(value, int) for value in values):
+        steps = {int(b) - int(a) for a, b in itertools.pairwise(values)}
+        if len(steps) == 1:
+            return IntDistribution(int(values[0]), int(values[-1]), step=steps.pop())
+    return CategoricalDistribution(values)
+
+
+def suggest(trial: optuna.Trial, space: SearchSpace) -> Architecture:
+    """Ask ``trial`` for every decision of ``space``."""
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        kind = distribution(parameter)
+        if isinstance(kind, IntDistribution):
+            values[parameter.name] = trial.suggest_int(parameter.name, kind.low, kind.high, step=kind.step)
+        else:
+            values[parameter.name] = cast(Value, trial.suggest_categorical(parameter.name, parameter.values))
+    return space.decode(values)
+
+
+def failed_by_itself(trial: FrozenTrial) -> bool:
+    """Whether a trial failed for a reason of its own rather than with its worker.
+
+    Reasons are written before the state, so a failed trial without one was ended from outside.
+    """
+    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
+
+
+def tried(trials: Sequence[FrozenTrial]) -> set[str]:
+    """Ids of architectures that are not to be proposed again: all but those whose worker was stopped."""
+    return {
+        trial.user_attrs[ARCHITECTURE]
+        for trial in trials
+        if ARCHITECTURE in trial.user_attrs and (trial.state != TrialState.FAIL or failed_by_itself(trial))
+    }
+
+
+class HardBudget(BaseSampler):
+    """Proposes architectures that keep ``budget`` and are new; ``name`` is one of ``SAMPLERS``.
+
+    ``start`` is proposed first, whatever it costs. A proposal depends on ``seed`` and on the
+    trials so far alone, so a resumed study goes on as it would have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: CostTable,
+        budget: Mapping[str, float],
+        *,
+        seed: int,
+        trials: int,
+        start: Sequence[Architecture] = (),
+    ) -> None:
+        self.table, self.space, self.budget = table, table.space, dict(budget)
+        self.seed, self.trials = seed, trials
+        self.start = list(start)
+        digits, self.whole = table.population(seed)
+        self._feasible = digits[table.within(digits, self.budget)]
+        self.name = self._resolve(name)
+        self._distributions = {p.name: distribution(p) for p in self.space.parameters}
+        self._inner: BaseSampler = RandomSampler(seed=seed)
+
+    def _resolve(self, name: str) -> str:
+        if name != "auto":
+            return name
+        if self.whole and len(self._feasible) <= self.trials:
+            return "exhaustive"
+        return "gp" if self.trials <= GP_UP_TO else "tpe"
+
+    @property
+    def feasible(self) -> int | None:
+        """How many architectures keep the budget; ``None`` where the space is too large to count."""
+        return len(self._feasible) if self.whole else None
+
+    def left(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether anything is left to propose."""
+        seen = tried(trials)
+        if any(architecture.id not in seen for architecture in self.start):
+            return True
+        return not self.whole or len(self._unseen(seen)) > 0
+
+    def keeps(self, architecture: Architecture) -> bool:
+        """Whether ``architecture`` is within the budget."""
+        costs = self.table.cost_of(architecture)
+        return all(costs[name] <= cap for name, cap in self.budget.items())
+
+    # Optuna's interface -------------------------------------------------------------------
+
+    def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._distributions)
+
+    def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
+        make = SAMPLERS.get(self.name) or _random
+        finished = sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._inner = make(self.seed * 1_000_003 % 2**31 + finished, self.trials)
+        self._inner.before_trial(study, trial)
+
+    def sample_relative(
+        self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        done = sum(t.state == TrialState.COMPLETE for t in others)
+        return dict(self.space.encode(self._propose(study, trial, tried(others), done)))
+
+    def sample_independent(
+        self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        raise AssertionError(f"{param_name} was not proposed with the rest of the architecture")
+
+    def after_trial(
+        self, study: OptunaStudy, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+    # Proposals ----------------------------------------------------------------------------
+
+    def _propose(self, study: OptunaStudy, trial: FrozenTrial, seen: set[str], count: int) -> Architecture:
+        for architecture in self.start:
+            if architecture.id not in seen:
+                return architecture
+        rng = np.random.default_rng([self.seed, count])
+        if self.whole and self.name in ("exhaustive", "random"):
+            unseen = self._unseen(seen)
+            if not len(unseen):
+                raise Exhausted
+            return self._at(unseen[rng.integers(len(unseen))])
+        proposal = self._ask(study, trial)
+        for _ in range(1 if self.name == "gp" else _TRIES):
+            if proposal.id not in seen and self.keeps(proposal):
+                return proposal
+            proposal = self._ask(study, trial)
+        return self._nearest(proposal, seen, rng)
+
+    def _ask(self, study: OptunaStudy, trial: FrozenTrial) -> Architecture:
+        """One joint proposal of the inner sampler, which knows neither budget nor history of proposals."""
+        values = self._inner.sample_relative(study, trial, self._distributions)
+        for name, kind in self._distributions.items():
+            if name not in values:
+                values[name] = self._inner.sample_independent(study, trial, name, kind)
+        return self.space.decode(values)
+
+    def _at(self, digits: Ints) -> Architecture:
+        return self.space.from_digits(tuple(int(digit) for digit in digits))
+
+    def _unseen(self, seen: set[str]) -> Ints:
+        """Digits ``(N, 6)`` of the feasible architectures not in ``seen``."""
+        radix = np.array(self.space.radix)
+        weights = np.concatenate([np.cumprod(radix[:0:-1])[::-1], [1]])
+        known = [a for a in map(self._known, seen) if a is not None]
+        if not known:
+            return self._feasible
+        taken = np.array([self.space.digits(a) for a in known]) @ weights
+        return self._feasible[~np.isin(self._feasible @ weights, taken)]
+
+    def _known(self, identifier: str) -> Architecture | None:
+        architecture = parse_placement(identifier)
+        return architecture if architecture in self.space else None
+
+    def _nearest(self, wish: Architecture, seen: set[str], rng: np.random.Generator) -> Architecture:
+        """A feasible new architecture that differs from ``wish`` in as few decisions as can be."""
+        if not self.whole:
+            return self._walk(wish, seen, rng)
+        unseen = self._unseen(seen)
+        if not len(unseen):
+            raise Exhausted
+        distance = sum(
+            (row[unseen[:, column]] for column, row in enumerate(self._distances(wish))),
+            start=np.zeros(len(unseen), dtype=np.int64),
+        )
+        nearest = np.flatnonzero(distance == distance.min())
+        return self._at(unseen[rng.choice(nearest)])
+
+    def _distances(self, wish: Architecture) -> list[npt.NDArray[np.int64]]:
+        """Per digit and option, in how many decisions (depth: steps) it differs from ``wish``."""
+        space = self.space
+        width = space.widths.index(wish.width)
+        rows = [
+            np.abs(np.arange(len(space.widths)) - width),
+            np.array([int(stem != wish.stem) for stem in space.stems]),
+        ]
+        for stage, kinds in zip(space.stages, wish.stages, strict=True):
+
+            def away(option: tuple[str, ...], own: tuple[str, ...] = kinds, per_block: bool = stage.per_block) -> int:
+                pairs = zip(option, own, strict=False) if per_block else zip(option[:1], own[:1], strict=True)
+                return abs(len(option) - len(own)) + sum(a != b for a, b in pairs)
+
+            rows.append(np.array([away(option) for option in stage.options]))
+        return rows
+
+    def _walk(self, wish: Architecture, seen: set[str], rng: np.random.Generator) -> Architecture:
+        """Breadth first over neighbours, in a space too large to enumerate."""
+        queue, visited = [wish], {wish.id}
+        while queue and len(visited) < _WALK:
+            here = queue.pop(0)
+            if here.id not in seen and self.keeps(here):
+                return here
+            around = self.space.neighbours(here)
+            for number in rng.permutation(len(around)):
+                if around[number].id not in visited:
+                    visited.add(around[number].id)
+                    queue.append(around[number])
+        for digits in rng.permutation(self._feasible):
+            if (found := self._at(digits)).id not in seen:
+                return found
+        raise Exhausted

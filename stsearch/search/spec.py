@@ -1,0 +1,282 @@
+"""The YAML of a study, checked as a whole, and what must stay the same when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator
+
+from stsearch.data.sources import DATASETS
+from stsearch.errors import SpecError, UserError, quoted, unknown
+from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.registry import Registry
+from stsearch.resources import find
+from stsearch.schema import Strict, check, parse_yaml, read_yaml
+from stsearch.search.samplers import SAMPLERS
+from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import ClipShape
+from stsearch.space.cost import COSTS
+from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
+from stsearch.space.search_space import SearchSpace, load_space
+
+Extent = Annotated[int, Field(ge=1, le=65_536)]
+ACCURACIES = ("video_top1", "clip_top1")
+OBJECTIVES = (*ACCURACIES, *COSTS)
+
+
+class Target(Strict):
+    """The network as it will be used; costs and budgets are these."""
+
+    frames: Extent = 16
+    size: Extent = 112
+    classes: Extent | None = None
+    """default: the number of classes of the data"""
+
+
+class Proxy(Strict):
+    """Its stand-in that is trained; every field defaults to the target's."""
+
+    frames: Extent | None = None
+    size: Extent | None = None
+    width: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Search(Strict):
+    """How architectures are proposed."""
+
+    sampler: str = "auto"
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
+    """networks of the space to train; references outside it come on top"""
+    start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
+
+    @field_validator("sampler")
+    @classmethod
+    def _known(cls, given: str) -> str:
+        if given not in SAMPLERS:
+            raise ValueError(unknown("sampler", given, SAMPLERS))
+        return given
+
+    @field_validator("start_with")
+    @classmethod
+    def _networks(cls, given: str | list[str]) -> str | list[str]:
+        if isinstance(given, list):
+            try:
+                for name in given:
+                    find_network(name)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return given
+
+
+class Engine(Strict):
+    """Where trials run."""
+
+    name: Literal["local"] = "local"
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """``auto``: one per CPU core, or one in all on a GPU"""
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """torch threads per worker"""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
+
+
+class StudySpec(Strict):
+    """A whole study."""
+
+    name: str | None = None
+    """default: the file's name without ``.yaml``"""
+    space: str
+    target: Target = Target()
+    proxy: Proxy = Proxy()
+    data: Any
+    objectives: dict[str, str] = {"video_top1": "maximize", "gmacs": "minimize"}
+    budget: dict[str, float] = {}
+    evaluate: Any
+    search: Search = Search()
+    engine: Engine = Engine()
+    storage: str | None = None
+    """default: ``sqlite:///studies/<name>.db``"""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, given: str | None) -> str | None:
+        if given is not None and (not given or given != Path(given).name or "#" in given or given.startswith(".")):
+            raise ValueError(f"a study's name is a plain file name without '#'; given {given!r}")
+        return given
+
+    @field_validator("objectives")
+    @classmethod
+    def _directions(cls, given: dict[str, str]) -> dict[str, str]:
+        if not given:
+            raise ValueError(f"at least one objective is needed. Allowed: {quoted(OBJECTIVES)}.")
+        for name, direction in given.items():
+            if name not in OBJECTIVES:
+                raise ValueError(unknown("objective", name, OBJECTIVES))
+            if direction != direction_of(name):
+                raise ValueError(f"{name} can only be {direction_of(name)}d; given {direction!r}")
+        return given
+
+    @field_validator("budget")
+    @classmethod
+    def _caps(cls, given: dict[str, float]) -> dict[str, float]:
+        for name, cap in given.items():
+            if name not in COSTS:
+                raise ValueError(unknown("cost", name, COSTS))
+            if not 0 < cap < float("inf"):
+                raise ValueError(f"a cap is above 0; given {name}: {cap}")
+        return given
+
+
+def direction_of(objective: str) -> Literal["maximize", "minimize"]:
+    """The one direction that makes sense for an objective."""
+    return "maximize" if objective in ACCURACIES else "minimize"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked specification with everything it names found."""
+
+    spec: StudySpec
+    name: str
+    space: SearchSpace
+    source: str
+
+    @property
+    def storage_url(self) -> str:
+        """Where its trials are kept."""
+        return self.spec.storage or f"sqlite:///studies/{self.name}.db"
+
+    def target_clip(self) -> ClipShape:
+        """The clip that costs are counted on."""
+        return ClipShape(3, self.spec.target.frames, self.spec.target.size, self.spec.target.size)
+
+    def proxy_clip(self) -> ClipShape:
+        """The clip that accuracy is measured on."""
+        size = self.spec.proxy.size or self.spec.target.size
+        return ClipShape(3, self.spec.proxy.frames or self.spec.target.frames, size, size)
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change while a study lives: space, inputs, data, recipe, objectives, seed."""
+        spec = self.spec.model_dump(exclude={"name", "search", "engine", "storage", "space"})
+        clip = self.proxy_clip()
+        spec["proxy"] |= {"frames": clip.frames, "size": clip.height}
+        return {"space": {"name": self.space.name, "fingerprint": self.space.fingerprint}, **spec}
+
+    def start_networks(self) -> list[Architecture]:
+        """Networks of the space to train first, in order."""
+        start = self.spec.search.start_with
+        if start == "none":
+            return []
+        named = [find_network(name) for name in start] if isinstance(start, list) else list(NETWORKS.values())
+        inside = [architecture for architecture in named if architecture in self.space]
+        if isinstance(start, list) and len(inside) < len(named):
+            outside = [architecture.id for architecture in named if architecture not in self.space]
+            raise SpecError(
+                self.source, [f"search.start_with: the space {self.space.name!r} does not contain {', '.join(outside)}"]
+            )
+        return inside
+
+    def references(self) -> dict[str, Architecture]:
+        """The paper's networks that no placement space contains, beside those that this one does."""
+        if self.spec.search.start_with not in ("paper", "paper-all"):
+            return {}
+        layers = [n for n in PAPER_LAYERS if any(NETWORKS[f"{p}-{n}"] in self.space for p in PLACEMENTS)]
+        return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers}
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """``key: old -> new`` for every leaf that differs."""
+    lines: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += difference(before, after, f"{path}{key}.")
+        elif before != after:
+            lines.append(f"{path}{key}: {before!r} -> {after!r}")
+    return lines
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Put ``evaluate.epochs=8`` and the like into ``data``; values are YAML."""
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path:
+            raise UserError(f"--set takes key=value, as in evaluate.epochs=8; given {text!r}")
+        *above, last = path.strip().split(".")
+        place = data
+        for key in above:
+            inner = place.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"--set {text}: {key!r} is a value, not a section")
+            place = inner
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {text}: the value is no YAML") from None
+
+
+def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[Strict | None, list[str]]:
+    """The section ``key`` against the recipe that its ``name`` stands for."""
+    section = data.get(key)
+    if not isinstance(section, dict):
+        return None, [f"{key}: " + ("is missing" if section is None else f"should be a mapping; given {section!r}")]
+    name = section.get("name")
+    if not isinstance(name, str) or name not in registry:
+        given = (
+            f"{key}.name: is missing. Allowed: {quoted(registry)}."
+            if name is None
+            else (f"{key}.name: {unknown(registry.what, name, registry)}")
+        )
+        return None, [given]
+    return check(registry[name].recipe, section, f"{key}.")
+
+
+def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
+    """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
+    recipe, faults = _section(DATASETS, data, "data")
+    evaluation, more = _section(EVALUATORS, data, "evaluate")
+    faults += more
+    rest = {**data, "data": recipe, "evaluate": evaluation}
+    spec, more = check(StudySpec, rest)
+    faults += more
+    space = None
+    if isinstance(data.get("space"), str):
+        try:
+            space = load_space(find("search_spaces", data["space"], folder))
+        except SpecError as error:
+            faults += [f"space: {error.source}: {fault}" for fault in error.faults]
+        except UserError as error:
+            faults.append(f"space: {error}")
+    if faults or spec is None or space is None:
+        raise SpecError(source, faults)
+    study = Study(spec, spec.name or default_name, space, source)
+    study.start_networks()
+    return study
+
+
+def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
+    """A study by name or path of its YAML file, with ``--set`` overrides."""
+    path = find("studies", name)
+    data = read_yaml(path)
+    apply_overrides(data, overrides)
+    return study_from_data(data, str(path), path.stem, path.parent)
+
+
+def dump(study: Study) -> str:
+    """The resolved specification as YAML, for a human."""
+    return yaml.safe_dump(study.spec.model_dump(exclude_none=True), sort_keys=False)
+
+
+def names_of(spec: StudySpec) -> Iterator[str]:
+    """The accuracies and costs that a trial of this study reports as objectives."""
+    yield from spec.objectives
+
+
+def parse_study(text: str, source: str) -> Study:
+    """A study from YAML text (used by documentation and tests)."""
+    return study_from_data(parse_yaml(text, source), source, "study")

@@ -1,0 +1,99 @@
+"""Shared fixtures. Videos are real files that FFmpeg encodes here; storages and processes are real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+TINY = """\
+space: paper-18
+target: {frames: 8, size: 32}
+proxy: {frames: 4, size: 16, width: 0.125}
+data: {name: motions, classes: 2, clips: 24, val_clips: 10}
+evaluate: {name: train, epochs: 1, batch: 12}
+search: {sampler: random, trials: 4, start_with: none}
+engine: {workers: 1}
+"""
+"""A study whose networks train in a fraction of a second."""
+
+
+@pytest.fixture(autouse=True)
+def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test runs in a folder of its own, with a cache of its own, on one thread."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STSEARCH_CACHE", str(tmp_path / "cache"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """The file of the tiny study."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli() -> Cli:
+    """Run the command line in a process of its own."""
+
+    def call(*arguments: str, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stsearch.cli", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **environment},
+        )
+
+    return call
+
+
+def write_video(path: Path, frames: np.ndarray, fps: int = 25, codec: str = "libx264") -> None:
+    """Encode ``frames`` uint8 ``(F, H, W, 3)``, nearly without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"crf": "1"}
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A folder of 2 classes, a grey ramp up and the same ramp down, 4 training and 2 validation videos each."""
+    root = tmp_path / "clips"
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            ramp = (np.arange(12) * 15 + 20 + number).astype(np.uint8)
+            video = np.broadcast_to(ramp[:, None, None, None], (12, 48, 64, 3))
+            write_video(root / split / "brighter" / f"{number}.mp4", video)
+            write_video(root / split / "darker" / f"{number}.mp4", video[::-1])
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_videos() -> Path:
+    """The folder of real labelled clips that ``STSEARCH_TEST_VIDEOS`` names."""
+    folder = os.environ.get("STSEARCH_TEST_VIDEOS")
+    if not folder:
+        pytest.skip("STSEARCH_TEST_VIDEOS names no folder of real clips")
+    return Path(folder)
