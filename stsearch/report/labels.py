@@ -34,7 +34,7 @@ def place_labels(
     further away. Layout is done before, since it moves the points.
     """
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    canvas.draw()  # type: ignore[no-untyped-call]
     figure.set_layout_engine("none")
     scale = figure.dpi / 72
     taken = [_around(_pixels(ax, point), _MARK * scale) for point in points]

@@ -14,7 +14,7 @@ from stsearch.search.records import REFERENCE_POINT, SPEC, Record, failures, rec
 from stsearch.search.samplers import ARCHITECTURE
 from stsearch.search.session import load_stored_plugins
 from stsearch.search.spec import ACCURACIES, load_study
-from stsearch.search.storage import exists, open_storage, storage_errors
+from stsearch.search.storage import exists, open_storage, shown, storage_errors
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -172,12 +172,13 @@ def open_study(name: str, storage: str | None = None) -> optuna.Study:
     if not exists(url):
         known = names("studies")
         hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
-        raise UserError(f"the study {study_name!r} has not been run here ({url} is not there); {hint}")
+        raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
     opened = open_storage(url, to_write=False)
     with storage_errors(url):
         stored = {summary.study_name: summary for summary in opened.get_all_studies()}
         if study_name not in stored:
-            raise UserError(f"{unknown('study', study_name, stored)} (in {url})")
+            held = unknown("study", study_name, stored) if stored else f"no study {study_name!r} has begun yet"
+            raise UserError(f"{held} (in {shown(url)})")
         study = optuna.load_study(study_name=study_name, storage=opened)
         if SPEC not in study.user_attrs:
             raise UserError(f"the study {study_name!r} was not begun by stsearch")

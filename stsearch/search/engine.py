@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 import traceback
 from collections.abc import Sequence
-from multiprocessing.process import BaseProcess
-from multiprocessing.queues import Queue
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 
 import torch
 
@@ -40,7 +38,7 @@ def worker_count(study: Study) -> int:
 def run(study: Study, session: Session, emit: Emit) -> None:
     """Bring ``study`` to its number of networks; ``session`` is this process's own."""
     count = worker_count(study)
-    threading.excepthook = lambda args: emit({"event": "note", "text": f"{args.exc_type.__name__}: {args.exc_value}"})
+    threading.excepthook = lambda args: emit(_thread_note(args))
     if count == 1:
         torch.set_num_threads(study.spec.engine.threads)
         with storage_errors(study.storage_url):
@@ -49,58 +47,90 @@ def run(study: Study, session: Session, emit: Emit) -> None:
     _run_processes(study, session, count, emit)
 
 
+def _thread_note(args: threading.ExceptHookArgs) -> Event:
+    """A heartbeat that fails is told in a line; the storage's own error follows where it matters."""
+    return {"event": "note", "text": f"{args.exc_type.__name__}: {str(args.exc_value).splitlines()[0]}"}
+
+
 def _run_processes(study: Study, session: Session, count: int, emit: Emit) -> None:
     context = multiprocessing.get_context("spawn")
-    events: Queue[Event] = context.Queue()
     session.storage.remove_session()
-    processes = [context.Process(target=_work_in_process, args=(study, events), daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
+    crew = [_Member(context, study) for _ in range(count)]
+    _start(crew)
     fatal: list[str] = []
     try:
-        while any(process.is_alive() for process in processes):
-            _forward(events, emit, fatal)
-        _forward(events, emit, fatal)
+        while listening := [member.events for member in crew if not member.silent]:
+            for ready in wait(listening):
+                for member in crew:
+                    if member.events is ready:
+                        _forward(member, emit, fatal)
     except KeyboardInterrupt:
-        _stop(processes)
+        _stop(crew)
         raise
+    for member in crew:
+        member.process.join()
     if fatal:
         raise WorldError(fatal[0])
-    _check_exits(processes, emit)
-
-
-def _forward(events: Queue[Event], emit: Emit, fatal: list[str]) -> None:
-    """Pass on what the workers say, until they are silent for a moment."""
-    while True:
-        try:
-            event = events.get(timeout=0.2)
-        except queue.Empty:
-            return
-        if event["event"] == "fatal":
-            fatal.append(event["text"])
-        else:
-            emit(event)
-
-
-def _check_exits(processes: Sequence[BaseProcess], emit: Emit) -> None:
-    """A worker that was killed is named; if all were, the run failed."""
-    killed = [process for process in processes if process.exitcode]
-    if len(killed) == len(processes):
+    if all(member.process.exitcode for member in crew):
         raise WorldError("all workers were killed (out of memory?); the same command goes on from there")
-    for process in killed:
-        emit({"event": "note", "text": f"a worker was killed (exit code {process.exitcode}); the others took over"})
 
 
-def _stop(processes: Sequence[BaseProcess]) -> None:
+class _Member:
+    """A worker process and its own pipe: one that is killed while it writes can block no other."""
+
+    def __init__(self, context: SpawnContext, study: Study) -> None:
+        self.events, self.end = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work_in_process, args=(study, self.end), daemon=True)
+        self.silent = False
+
+    def start(self) -> None:
+        self.process.start()
+        self.end.close()  # so that the pipe ends with the process
+
+
+def _forward(member: _Member, emit: Emit, fatal: list[str]) -> None:
+    """Pass on one event of a worker, or notice its end."""
+    try:
+        event = member.events.recv()
+    except (EOFError, OSError):
+        member.silent = True
+        member.process.join()  # a killed process that nobody waits for would pass for alive
+        if member.process.exitcode:
+            code = member.process.exitcode
+            emit({"event": "note", "text": f"a worker was killed (exit code {code}); the others take over"})
+        return
+    if event["event"] == "fatal":
+        fatal.append(event["text"])
+    else:
+        emit(event)
+
+
+def _start(crew: Sequence[_Member]) -> None:
+    """Start workers deaf to Ctrl-C until they are ready for it: a terminal sends it to them too."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for member in crew:
+            member.start()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _interrupt_once(signum: int, frame: object) -> None:
+    """The first Ctrl-C is written down; a second one must not interrupt that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for process in processes:
-        if process.is_alive() and process.pid is not None:
-            os.kill(process.pid, signal.SIGINT)
-    for process in processes:
-        process.join(_GRACE_S)
-        if process.is_alive():
-            process.kill()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    raise KeyboardInterrupt
+
+
+def _stop(crew: Sequence[_Member]) -> None:
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for member in crew:
+        if member.process.is_alive() and member.process.pid is not None:
+            os.kill(member.process.pid, signal.SIGINT)
+    for member in crew:
+        member.process.join(_GRACE_S)
+        if member.process.is_alive():
+            member.process.kill()
+    signal.signal(signal.SIGINT, handler)
 
 
 def _die_with_parent() -> None:
@@ -115,20 +145,24 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work_in_process(study: Study, events: Queue[Event]) -> None:
+def _work_in_process(study: Study, events: Connection) -> None:
+    signal.signal(signal.SIGINT, _interrupt_once)
     _die_with_parent()
-    load_plugins(list(study.space.plugins), study.space.folder, study.source)
     torch.set_num_threads(study.spec.engine.threads)
+    turn = threading.Lock()
 
-    def emit(event: dict[str, Any]) -> None:
-        events.put(event)
+    def emit(event: Event) -> None:
+        with turn:
+            events.send(event)
 
+    threading.excepthook = lambda args: emit(_thread_note(args))
     try:
+        load_plugins(list(study.space.plugins), study.space.folder, study.source)
         with storage_errors(study.storage_url):
             work(open_session(study, lambda *_: None), emit)
     except KeyboardInterrupt:
         return
     except StsearchError as error:
-        events.put({"event": "fatal", "text": str(error)})
+        emit({"event": "fatal", "text": str(error)})
     except Exception:
-        events.put({"event": "fatal", "text": f"a worker met an error of its own:\n{traceback.format_exc()}"})
+        emit({"event": "fatal", "text": f"a worker met an error of its own:\n{traceback.format_exc()}"})

@@ -7,6 +7,7 @@ becomes a trial.
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -145,6 +146,16 @@ class HardBudget(BaseSampler):
         """How many architectures keep the budget; ``None`` where the space is too large to count."""
         return len(self._feasible) if self.whole else None
 
+    def satisfiable(self) -> bool:
+        """Whether any architecture keeps all caps at once."""
+        if self.whole:
+            return len(self._feasible) > 0
+        try:
+            self._walk(self._at(self.table.population(self.seed)[0][0]), set())
+        except Exhausted:
+            return False
+        return True
+
     def left(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether anything is left to propose."""
         seen = tried(trials)
@@ -234,7 +245,7 @@ class HardBudget(BaseSampler):
     def _nearest(self, wish: Architecture, seen: set[str], rng: np.random.Generator) -> Architecture:
         """A feasible new architecture that differs from ``wish`` in as few decisions as can be."""
         if not self.whole:
-            return self._walk(wish, seen, rng)
+            return self._walk(wish, seen)
         unseen = self._unseen(seen)
         if not len(unseen):
             raise Exhausted
@@ -262,19 +273,29 @@ class HardBudget(BaseSampler):
             rows.append(np.array([away(option) for option in stage.options]))
         return rows
 
-    def _walk(self, wish: Architecture, seen: set[str], rng: np.random.Generator) -> Architecture:
-        """Breadth first over neighbours, in a space too large to enumerate."""
-        queue, visited = [wish], {wish.id}
-        while queue and len(visited) < _WALK:
-            here = queue.pop(0)
-            if here.id not in seen and self.keeps(here):
-                return here
-            around = self.space.neighbours(here)
-            for number in rng.permutation(len(around)):
-                if around[number].id not in visited:
-                    visited.add(around[number].id)
-                    queue.append(around[number])
-        for digits in rng.permutation(self._feasible):
-            if (found := self._at(digits)).id not in seen:
+    def _walk(self, wish: Architecture, seen: set[str]) -> Architecture:
+        """Best first over neighbours, least over budget and nearest first, where enumeration is out of reach."""
+        anchors = [self.table.extreme(cost) for cost in self.budget]
+        for begin in (wish, *anchors):
+            found = self._climb(begin, seen)
+            if found is not None:
                 return found
         raise Exhausted
+
+    def _climb(self, begin: Architecture, seen: set[str]) -> Architecture | None:
+        queue = [(self._over(begin), 0, begin.id, begin)]
+        visited = {begin.id}
+        while queue and len(visited) < _WALK:
+            over, steps, identifier, here = heapq.heappop(queue)
+            if over == 0 and identifier not in seen:
+                return here
+            for other in self.space.neighbours(here):
+                if other.id not in visited:
+                    visited.add(other.id)
+                    heapq.heappush(queue, (self._over(other), steps + 1, other.id, other))
+        return None
+
+    def _over(self, architecture: Architecture) -> float:
+        """By what share of its caps an architecture is over budget; 0 where it keeps all."""
+        costs = self.table.cost_of(architecture)
+        return sum(max(0.0, costs[name] / cap - 1) for name, cap in self.budget.items())

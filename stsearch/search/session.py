@@ -28,7 +28,7 @@ from stsearch.search.records import (
 )
 from stsearch.search.samplers import INTERRUPTED, REASON, HardBudget, failed_by_itself
 from stsearch.search.spec import ACCURACIES, Study, difference, direction_of
-from stsearch.search.storage import StudyLock, exists, open_storage, surely_dead, this_worker
+from stsearch.search.storage import Lock, exists, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.search_space import load_plugins
@@ -46,7 +46,7 @@ class Session:
     storage: RDBStorage
     optuna_study: OptunaStudy
     sampler: HardBudget
-    lock: StudyLock
+    lock: Lock
     data: ClipData
     device: torch.device
     started: datetime = field(default_factory=datetime.now)
@@ -100,12 +100,19 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
     sampler.start = [a for a in start if over_too or sampler.keeps(a)]
+    if search.sampler == "auto":
+        sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
     if isinstance(search.start_with, list) and len(sampler.start) < len(start):
         over = ", ".join(a.id for a in start if not sampler.keeps(a))
         raise UserError(f"search.start_with: over the budget {study.spec.budget}: {over}")
-    if study.spec.budget and not len(sampler._feasible):
+    if not sampler.satisfiable():
         raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {study.spec.budget}")
     return sampler
+
+
+def _anchors(study: Study, table: CostTable) -> list[Architecture]:
+    """The cheapest network in each cost that is an objective: nothing can dominate it, so it ends the front."""
+    return list(dict.fromkeys(table.extreme(cost) for cost in study.spec.objectives if cost in COSTS))
 
 
 def reference_point(study: Study, table: CostTable) -> dict[str, float]:
@@ -118,17 +125,22 @@ def reference_point(study: Study, table: CostTable) -> dict[str, float]:
     }
 
 
-def _stored_identity(storage: RDBStorage, name: str) -> dict[str, Any] | None:
-    known = [s for s in storage.get_all_studies() if s.study_name == name]
+def _stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None:
+    """How the study was begun, if it was; ``UserError`` for one that is not stsearch's."""
+    known = [s for s in storage.get_all_studies() if s.study_name == study.name]
     if not known:
         return None
     stored = known[0].user_attrs.get(SPEC)
-    if not isinstance(stored, dict):
+    if isinstance(stored, dict):
+        identity: dict[str, Any] = stored["identity"]
+        return identity
+    directions = [direction.name.lower() for direction in storage.get_study_directions(known[0]._study_id)]
+    wanted = [direction_of(name) for name in study.spec.objectives]
+    if storage.get_n_trials(known[0]._study_id) or directions != [direction.lower() for direction in wanted]:
         raise UserError(
-            f"the storage holds a study {name!r} that stsearch did not begin; choose another name or storage"
+            f"the storage holds a study {study.name!r} that stsearch did not begin; choose another name or storage"
         )
-    identity: dict[str, Any] = stored["identity"]
-    return identity
+    return None  # its creator was killed between two writes
 
 
 def _refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapping[str, Any]) -> None:
@@ -151,7 +163,7 @@ def open_session(study: Study, progress: Progress) -> Session:
     table = check_budget(study)
     sampler = _sampler(study, table)
     storage = open_storage(study.storage_url) if exists(study.storage_url) else None
-    already = _stored_identity(storage, study.name) if storage is not None else None
+    already = _stored_identity(storage, study) if storage is not None else None
     identity = plain(study.identity())
     if already is not None:
         _refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
@@ -160,7 +172,7 @@ def open_session(study: Study, progress: Progress) -> Session:
     identity["data_fingerprint"] = data.fingerprint
     _refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)
-    lock = StudyLock(storage, study.name)
+    lock = Lock(study.storage_url, study.name)
     with lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table))
     optuna_study.sampler = sampler
@@ -170,7 +182,7 @@ def open_session(study: Study, progress: Progress) -> Session:
 def _create_or_load(
     study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float]
 ) -> OptunaStudy:
-    stored = _stored_identity(storage, study.name)
+    stored = _stored_identity(storage, study)
     _refuse_change(study, stored, identity)
     optuna_study = optuna.create_study(
         storage=storage,
@@ -178,7 +190,7 @@ def _create_or_load(
         load_if_exists=True,
         directions=[direction_of(name) for name in study.spec.objectives],
     )
-    if stored is None:
+    if REFERENCE_POINT not in optuna_study.user_attrs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna_study.set_metric_names(list(study.spec.objectives))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ from stsearch.errors import SpecError, UserError, quoted, unknown
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.registry import Registry
 from stsearch.resources import find
-from stsearch.schema import Strict, check, parse_yaml, read_yaml
+from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.samplers import SAMPLERS
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
@@ -265,18 +265,3 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
     data = read_yaml(path)
     apply_overrides(data, overrides)
     return study_from_data(data, str(path), path.stem, path.parent)
-
-
-def dump(study: Study) -> str:
-    """The resolved specification as YAML, for a human."""
-    return yaml.safe_dump(study.spec.model_dump(exclude_none=True), sort_keys=False)
-
-
-def names_of(spec: StudySpec) -> Iterator[str]:
-    """The accuracies and costs that a trial of this study reports as objectives."""
-    yield from spec.objectives
-
-
-def parse_study(text: str, source: str) -> Study:
-    """A study from YAML text (used by documentation and tests)."""
-    return study_from_data(parse_yaml(text, source), source, "study")

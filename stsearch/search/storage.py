@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import socket
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError, WorldError, unknown
 
@@ -42,8 +43,9 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def shown(url: URL) -> str:
+def shown(url: URL | str) -> str:
     """The URL without its password."""
+    url = parse_url(url) if isinstance(url, str) else url
     return url.render_as_string(hide_password=True)
 
 
@@ -88,7 +90,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
     if file is not None and to_write:
         _check_writable(file)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _one_at_a_time(text):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
                 text,
@@ -138,37 +140,36 @@ def storage_errors(text: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise WorldError(
-            f"the storage {shown(parse_url(text))} failed: {_reason(error)}. Finished networks are kept; "
+            f"the storage {shown(text)} failed: {_reason(error)}. Finished networks are kept; "
             "the same command goes on from there"
         ) from None
 
 
-class StudyLock:
-    """One holder per study, over all processes; released by the system when the holder dies.
+class Lock:
+    """One holder per storage (on a server: and name), over all processes.
 
-    A file lock beside an SQLite database, an advisory lock of a database server.
+    A file lock beside an SQLite database, an advisory lock of a database server; the system
+    releases both when the holder dies.
     """
 
-    def __init__(self, storage: RDBStorage, study_name: str) -> None:
-        self._storage = storage
-        self._backend = storage.engine.url.get_backend_name()
-        self._name = f"stsearch {study_name}"
+    def __init__(self, storage_url: str, name: str) -> None:
+        self._url = parse_url(storage_url)
+        self._name = name
         self._file: IO[bytes] | None = None
         self._connection: sqlalchemy.Connection | None = None
 
     def acquire(self) -> None:
         """Wait for the lock."""
-        if self._backend == "sqlite":
-            import fcntl
-
-            self._file = Path(f"{self._storage.engine.url.database}.lock").open("wb")  # noqa: SIM115 - held on purpose
+        backend = self._url.get_backend_name()
+        if backend == "sqlite":
+            self._file = Path(f"{self._url.database}.lock").open("wb")  # noqa: SIM115 - held until released
             fcntl.flock(self._file, fcntl.LOCK_EX)
             return
-        self._connection = self._storage.engine.connect()
-        if self._backend == "postgresql":
+        self._connection = sqlalchemy.create_engine(self._url, poolclass=NullPool).connect()
+        if backend == "postgresql":
             self._connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(self._key())))
         else:
-            self._connection.execute(sqlalchemy.select(sqlalchemy.func.get_lock(self._mysql_name(), 3600)))
+            self._connection.execute(sqlalchemy.select(sqlalchemy.func.get_lock(f"stsearch {self._key():x}", -1)))
 
     def release(self) -> None:
         """Give it back; does nothing when it is not held."""
@@ -176,20 +177,13 @@ class StudyLock:
             self._file.close()
             self._file = None
         if self._connection is not None:
-            connection, self._connection = self._connection, None
-            with connection:
-                if self._backend == "postgresql":
-                    connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_unlock(self._key())))
-                else:
-                    connection.execute(sqlalchemy.select(sqlalchemy.func.release_lock(self._mysql_name())))
+            self._connection.close()  # the session ends, and its advisory lock with it
+            self._connection = None
 
     def _key(self) -> int:
-        return int.from_bytes(hashlib.sha256(self._name.encode()).digest()[:7], "big")
+        return int.from_bytes(hashlib.sha256(f"stsearch {self._name}".encode()).digest()[:7], "big")
 
-    def _mysql_name(self) -> str:
-        return f"stsearch {self._key():x}"
-
-    def __enter__(self) -> StudyLock:
+    def __enter__(self) -> Lock:
         self.acquire()
         return self
 
@@ -197,13 +191,33 @@ class StudyLock:
         self.release()
 
 
+@contextlib.contextmanager
+def _one_at_a_time(text: str) -> Iterator[None]:
+    """Two processes that lay out the same empty database at once would break it."""
+    file = _sqlite_file(parse_url(text))
+    if file is None:
+        with Lock(text, "open"):
+            yield
+        return
+    folder = os.open(file.parent, os.O_RDONLY)  # the folder itself is locked: a reader leaves no file behind
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _born(pid: int) -> str:
-    """When a process of this machine started, so that a reused number is not taken for it."""
+    """When a process of this machine started, so that a reused number is not taken for it.
+
+    Empty where the system does not tell; ``dead`` for one that ended and is not yet waited for.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    return "dead" if state in "ZX" else fields[18]
 
 
 def _host() -> str:
@@ -233,8 +247,3 @@ def surely_dead(worker: object) -> bool:
     except PermissionError:
         pass
     return bool(worker.get("born")) and _born(int(worker["pid"])) != worker["born"]
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()

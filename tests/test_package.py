@@ -1,0 +1,127 @@
+"""The package as a user gets it: the wheel, the documentation's examples, the plug-in of the docs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stsearch.resources import names
+from stsearch.schema import parse_yaml
+from stsearch.search.spec import study_from_data
+from stsearch.space.search_space import space_from_data
+from tests.conftest import Cli
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_studies_and_spaces_and_types(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = zipfile.ZipFile(wheel)
+    listed = set(inside.namelist())
+    for kind in ("studies", "search_spaces"):
+        assert {f"stsearch/shipped/{kind}/{name}.yaml" for name in names(kind)} <= listed
+    assert "stsearch/py.typed" in listed
+    assert not [name for name in listed if name.endswith(".db")]
+    inside.extractall(tmp_path / "installed")
+    code = "from stsearch.search.spec import load_study; print(load_study('quickstart').space.size)"
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "installed"), "PATH": ""},
+    )  # fmt: skip
+    assert ran.stdout == "19683\n", ran.stderr
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_documented_studies_are_valid(clips: Path) -> None:
+    (mine,) = blocks("docs/your-videos.md", "yaml")
+    study = study_from_data(parse_yaml(mine, "your-videos.md"), "your-videos.md", "mine")
+    assert study.spec.data.name == "folder"
+    (whole,) = blocks("docs/cli.md", "yaml")
+    assert study_from_data(parse_yaml(whole, "cli.md"), "cli.md", "mine").name == "mine"
+
+
+def test_documented_space_is_valid() -> None:
+    (text,) = blocks("docs/search-space.md", "yaml")
+    assert space_from_data(parse_yaml(text, "search-space.md")).size > 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        command
+        for page in PAGES
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+        for command in re.findall(
+            r"^\$ (stsearch (?:profile|space|pareto published).*?)(?:\s+#.*)?$", block, re.MULTILINE
+        )
+        if "mine.yaml" not in command
+    ],
+)
+def test_documented_commands_run(command: str, cli: Cli) -> None:
+    import shlex
+
+    result = cli(*shlex.split(command)[1:])
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_the_documented_plugin_works_in_one_function_and_one_test(tmp_path: Path, tiny: Path, cli: Cli) -> None:
+    """The files of docs/plugins.md as they stand: the suite, a profile, a search in two processes."""
+    kind, test = blocks("docs/plugins.md", "python")
+    (space,) = blocks("docs/plugins.md", "yaml")
+    (tmp_path / "my_kinds.py").write_text(kind)
+    (tmp_path / "test_my_kinds.py").write_text(test)
+    (tmp_path / "mine.yaml").write_text(space)
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_my_kinds.py"], capture_output=True, text=True, timeout=240
+    )
+    assert "4 passed" in suite.stdout, suite.stdout + suite.stderr
+    assert cli("profile", "3d-3d-dw3d-dw3d-dw3d@18", "--plugin", "my_kinds").returncode == 0
+    settings = ["--set=space=mine.yaml", "--set=engine.workers=2", "--set=search.trials=6"]
+    ran = cli("run", str(tiny), *settings)
+    assert ran.returncode == 0, ran.stderr
+    shown = cli("pareto", "tiny", "--format", "csv")
+    assert shown.returncode == 0, shown.stderr
+    assert "dw3d" in shown.stdout
+
+
+def test_the_repository_names_no_machine_of_ours() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".yaml"} and path.is_file() and path != Path(__file__):
+            assert "/work/" not in path.read_text(), name
+
+
+@pytest.mark.slow
+def test_real_clips_are_searched_from_the_documented_study(real_videos: Path, tmp_path: Path, cli: Cli) -> None:
+    (mine,) = blocks("docs/your-videos.md", "yaml")
+    (tmp_path / "mine.yaml").write_text(mine)
+    (tmp_path / "clips").symlink_to(real_videos / "weizmann")
+    quick = ["evaluate.epochs=2", "search.trials=4", "proxy={frames: 4, size: 16, width: 0.125}"]
+    ran = cli("run", "mine.yaml", *(f"--set={text}" for text in quick))
+    assert ran.returncode == 0, ran.stderr
+    assert "front" in ran.stdout
+    assert "R2D-18" in ran.stdout
