@@ -95,7 +95,7 @@ from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import NETWORKS
 extra, size = int(sys.argv[1]), int(sys.argv[2])
 clip = ClipShape(3, 8, size, size)
-data = load_motions(MotionsRecipe(classes=2, clips=10, val_clips=10), 8, size)
+data = load_motions(MotionsRecipe(classes=2, clips=64, val_clips=10), 8, size)
 g = torch.Generator().manual_seed(0)
 warm = build(NETWORKS["R3D-18"].scaled(0.125), ClipShape(3, 4, 16, 16), 2)
 warm(torch.randn(2, 3, 4, 16, 16)).sum().backward()  # libraries are loaded before the limit
@@ -103,7 +103,7 @@ network = build(NETWORKS["R3D-18"].scaled(0.25), clip, 2, generator=g)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + extra, used + extra))
 try:
-    recipe = TrainRecipe(epochs=1, batch=10)
+    recipe = TrainRecipe(epochs=1, batch=64)
     result = train(network, data, recipe, frames=8, size=size, generator=g, device=torch.device("cpu"))
     print("micro", result.micro_batch)
 except EvaluationFailed as error:
@@ -120,8 +120,9 @@ def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -
         command = [sys.executable, "-c", OUT_OF_MEMORY, str(megabytes * 2**20), str(size)]
         return subprocess.run(command, capture_output=True, text=True, timeout=250, check=True).stdout.strip()
 
-    shrunk = next(answer for megabytes in (400, 280, 200, 140, 100) if (answer := limited(megabytes, 64)) != "micro 10")
-    assert shrunk in {f"micro {micro}" for micro in (5, 2, 1)}
+    answers = (limited(megabytes, 64) for megabytes in (800, 650, 550, 475, 425))
+    shrunk = next(answer for answer in answers if answer != "micro 64")
+    assert shrunk in {f"micro {2**power}" for power in range(6)}
     assert limited(60, 112).startswith("failed out of memory on cpu even with one clip at a time")
 
 

@@ -65,7 +65,13 @@ class Display:
         return (time.monotonic() - self.started) / trained * (self.wanted - self.done)
 
     def emit(self, event: Event) -> None:
-        """Show one event."""
+        """Show one event; a terminal that went away does not stop the study."""
+        try:
+            self._show(event)
+        except OSError:
+            self.quiet, self.live = True, None
+
+    def _show(self, event: Event) -> None:
         kind = event["event"]
         if kind == "note":
             self._say(f"note: {event['text']}")

@@ -118,51 +118,53 @@ def _matplotlib(pareto: Pareto, axes: _Axes) -> Figure:
 
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     ax = figure.add_subplot()
+    _draw_points(ax, pareto, axes)
+    front = [axes.point(record) for record in pareto.front]
+    _draw_front(ax, front)
+    lines = _steps(front)
+    if axes.x in pareto.budget:
+        cap = _scaled(axes.x, pareto.budget[axes.x])
+        lines.append(((cap, ax.get_ylim()[0]), (cap, ax.get_ylim()[1])))
+        ax.axvline(cap, color="#555555", linestyle="--", linewidth=0.9, zorder=1, label=f"budget {cap:g}")
+    _write_axes(ax, pareto, axes)
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    names = [(record.network, axes.point(record)) for record in pareto.references]
+    points = [axes.point(record) for record in (*_searched(pareto), *pareto.references)]
+    place_labels(figure, ax, names, points, lines)
+    return figure
+
+
+def _draw_points(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
+    """One marker per network, one legend entry per class of placement."""
     on_front = {record.architecture for record in pareto.front}
     paper = _named(pareto)
     seen: set[str] = set()
     for record in (*_searched(pareto), *pareto.references):
         kind = placement_class(record.parsed())
         colour, marker = STYLES[kind]
-        front = record.architecture in on_front
+        front, named = record.architecture in on_front, record.architecture in paper
         ax.scatter(
             *axes.point(record),
-            s=46 if record.architecture in paper else 24,
+            s=46 if named else 24,
             marker=marker,
             facecolor=colour if front else "none",
             edgecolor=colour,
             linewidth=1.0,
-            alpha=1.0 if front or record.architecture in paper else 0.55,
+            alpha=1.0 if front or named else 0.55,
             zorder=4 if front else 3,
             label=None if kind in seen else kind,
         )
         seen.add(kind)
-    _draw_front(ax, [axes.point(record) for record in pareto.front])
-    lines = _steps([axes.point(record) for record in pareto.front])
-    if axes.x in pareto.budget:
-        cap = _scaled(axes.x, pareto.budget[axes.x])
-        lines.append(((cap, ax.get_ylim()[0]), (cap, ax.get_ylim()[1])))
-        ax.axvline(cap, color="#555555", linestyle="--", linewidth=0.9, zorder=1, label=f"budget {cap:g}")
-    ax.set_xlabel(f"{axes.title(axes.x, pareto.cost_of)}")
+
+
+def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
+    ax.set_xlabel(axes.title(axes.x, pareto.cost_of))
     ax.set_ylabel(axes.title(axes.y, "proxy" if pareto.accuracy_of.startswith("proxy") else "published"))
-    ax.set_title(
-        f"{pareto.study}: {pareto.trained} networks. Filled: on the front. Named: the paper's\n"
-        f"accuracy of the {pareto.accuracy_of}",
-        fontsize=8.5,
-        loc="left",
-    )
+    about = f"{pareto.study}: {pareto.trained} networks. Filled: on the front. Named: the paper's"
+    ax.set_title(f"{about}\naccuracy: {pareto.accuracy_of}", fontsize=8.5, loc="left")
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.08, y=0.10)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    place_labels(
-        figure,
-        ax,
-        [(record.network, axes.point(record)) for record in pareto.references],
-        [axes.point(record) for record in (*_searched(pareto), *pareto.references)],
-        lines,
-    )
-    return figure
 
 
 def _steps(points: list[tuple[float, float]]) -> list[Segment]:

@@ -153,7 +153,10 @@ def _work_in_process(study: Study, events: Connection) -> None:
 
     def emit(event: Event) -> None:
         with turn:
-            events.send(event)
+            try:
+                events.send(event)
+            except OSError:  # the parent is gone: not the fault of the network in training
+                os._exit(1)
 
     threading.excepthook = lambda args: emit(_thread_note(args))
     try:
@@ -164,5 +167,5 @@ def _work_in_process(study: Study, events: Connection) -> None:
         return
     except StsearchError as error:
         emit({"event": "fatal", "text": str(error)})
-    except Exception:
+    except Exception:  # an error of stsearch's own must reach the parent, not die with this process
         emit({"event": "fatal", "text": f"a worker met an error of its own:\n{traceback.format_exc()}"})

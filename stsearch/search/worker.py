@@ -33,7 +33,8 @@ Event = dict[str, Any]
 Emit = Callable[[Event], None]
 """Receives ``{"event": "start" | "epoch" | "done" | "failed" | "note", ...}``."""
 T = TypeVar("T")
-_PATIENCE_S = 300
+_STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
+_PATIENCE_S = 300.0
 """How long a database server may be away before a result is given up."""
 _WAIT_S = 0.5
 
@@ -41,27 +42,55 @@ _WAIT_S = 0.5
 def work(session: Session, emit: Emit) -> None:
     """Train networks until the study has as many as it wants; wait for those of other workers.
 
-    Raises ``WorldError`` when too many networks fail in a row.
+    A database server that is away is waited for. Raises ``WorldError`` when too many networks
+    fail in a row.
     """
+    patience = _Patience(session)
     while True:
-        with session.lock:
-            bury_dead(session)
-            reference = _claim_reference(session)
-            now = standing(session)
-            if now.failing >= FAILURES_IN_A_ROW:
-                raise WorldError(_stopped_by_failures(session, now.failing))
-            if reference is None and now.open and session.sampler.left(session.trials()):
-                try:
-                    _run_trial(session, emit)  # gives the lock back as soon as its network is known
-                except Exhausted:
-                    return
-                continue
-        if reference is not None:
-            _train_reference(session, *reference, emit)
-        elif not now.running:
-            return
-        else:
-            time.sleep(_WAIT_S)
+        try:
+            if not _step(session, emit):
+                return
+            patience = _Patience(session)
+        except _STORAGE_ERRORS:
+            patience.hold()  # the trial that was cut off is ended by ``bury_dead`` and tried again
+
+
+def _step(session: Session, emit: Emit) -> bool:
+    """One network, or one moment of waiting; false when nothing is left to do."""
+    with session.lock:
+        bury_dead(session)
+        reference = _claim_reference(session)
+        now = standing(session)
+        if now.failing >= FAILURES_IN_A_ROW:
+            raise WorldError(_stopped_by_failures(session, now.failing))
+        if reference is None and now.open and session.sampler.left(session.trials()):
+            try:
+                _run_trial(session, emit)  # gives the lock back as soon as its network is known
+            except Exhausted:
+                return False
+            return True
+    if reference is not None:
+        _train_reference(session, *reference, emit)
+        return True
+    if now.running:
+        time.sleep(_WAIT_S)
+    return now.running > 0
+
+
+class _Patience:
+    """Waits for a database server that is away; a full disk under SQLite is not waited for."""
+
+    def __init__(self, session: Session) -> None:
+        self.left = 0.0 if session.storage.engine.dialect.name == "sqlite" else _PATIENCE_S
+        self.pause = 0.5
+
+    def hold(self) -> None:
+        """Called while an error is handled: pause, or raise it again when patience is over."""
+        if self.left < self.pause:
+            raise
+        time.sleep(self.pause)
+        self.left -= self.pause
+        self.pause = min(2 * self.pause, 15)
 
 
 def _stopped_by_failures(session: Session, count: int) -> str:
@@ -145,7 +174,7 @@ def _evaluate(session: Session, architecture: Architecture, on_epoch: OnEpoch) -
         return EVALUATORS[study.spec.evaluate.name].run(task, on_epoch), flops
     except StsearchError as error:
         raise EvaluationFailed(str(error)) from error
-    except (SQLAlchemyError, StorageInternalError):
+    except _STORAGE_ERRORS:
         raise
     except Exception as error:  # a kind's or a driver's fault must not end the study; the trial keeps the reason
         raise EvaluationFailed(f"{type(error).__name__}: {str(error).strip() or 'no message'}") from error
@@ -162,18 +191,13 @@ def check_count(session: Session, architecture: Architecture) -> int:
 
 
 def _persist(session: Session, write: Callable[[], T]) -> T:
-    """``write``, tried again while a database server is away; a full disk is not waited for."""
-    patience = 0 if session.storage.engine.dialect.name == "sqlite" else _PATIENCE_S
-    until = time.monotonic() + patience
-    pause = 0.5
+    """``write``, tried again while a database server is away: a result that took an hour is worth it."""
+    patience = _Patience(session)
     while True:
         try:
             return write()
-        except (SQLAlchemyError, StorageInternalError):
-            if time.monotonic() + pause > until:
-                raise
-            time.sleep(pause)
-            pause = min(2 * pause, 15)
+        except _STORAGE_ERRORS:
+            patience.hold()
 
 
 def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
@@ -196,7 +220,7 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         session.optuna_study.set_user_attr(key, {"state": "failed", NETWORK: name, REASON: str(error)})
         emit({"event": "failed", "reason": str(error), **about})
         return
-    except BaseException:
+    except BaseException:  # Ctrl-C or a storage that failed: the reference is open again
         session.optuna_study.set_user_attr(key, {"state": "open"})
         raise
     metrics = metrics_of(evaluation, costs)

@@ -34,9 +34,7 @@ def main() -> None:
             digits, _ = table.population()
             table.costs(digits)
             spent.append(time.perf_counter() - begun)
-        print(
-            f"{name}: {space.size:,} in {min(spent) * 1e3:.1f} ms, {space.size / min(spent):,.0f} a second"
-        )
+        print(f"{name}: {space.size:,} in {min(spent) * 1e3:.1f} ms, {space.size / min(spent):,.0f} a second")
 
 
 if __name__ == "__main__":
