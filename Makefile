@@ -15,7 +15,7 @@ test: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# torch first and pinned: a range could fetch a build with gigabytes of GPU libraries where none is needed.
+# torch first and pinned, so that nothing installed later replaces the build that is there.
 $(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch

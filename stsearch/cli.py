@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -62,10 +65,16 @@ _storage = click.option("--storage", metavar="URL", help="Database of the study;
 
 def _clip_options(function: F) -> F:
     for option in (
-        click.option("--classes", type=click.IntRange(1), default=400, show_default=True, help="Classes."),
-        click.option("--channels", type=click.IntRange(1), default=3, show_default=True, help="Channels of a frame."),
-        click.option("--size", type=click.IntRange(1), default=112, show_default=True, help="Height and width."),
-        click.option("--frames", type=click.IntRange(1), default=16, show_default=True, help="Frames of a clip."),
+        click.option("--classes", type=click.IntRange(1, 65_536), default=400, show_default=True, help="Classes."),
+        click.option(
+            "--channels", type=click.IntRange(1, 65_536), default=3, show_default=True, help="Channels of a frame."
+        ),
+        click.option(
+            "--size", type=click.IntRange(1, 65_536), default=112, show_default=True, help="Height and width."
+        ),
+        click.option(
+            "--frames", type=click.IntRange(1, 65_536), default=16, show_default=True, help="Frames of a clip."
+        ),
     ):
         function = option(function)
     return function
@@ -75,14 +84,14 @@ def _json(data: Any) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-def find_architecture(text: str) -> Architecture:
+def find_architecture(text: str, storage: str | None = None) -> Architecture:
     """A network by any of its names, ``STUDY#TRIAL`` included."""
     from stsearch.space.published import find_network
 
     if "#" in text:
         from stsearch.report.pareto import trial_architecture
 
-        return trial_architecture(text)
+        return trial_architecture(text, storage)
     return find_network(text)
 
 
@@ -122,6 +131,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
         f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
         f"storage {chosen.storage_url if '@' not in chosen.storage_url else '(server)'}",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
@@ -140,19 +150,26 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
 
 
 def _say_next(study: str, overrides: Sequence[str], storage: str | None, chosen: Study, trial: int | None) -> None:
-    """What to type after a run."""
-    sets = [f"--set={text}" for text in overrides]
-    place = ["--storage", storage] if storage is not None else []
-    name = chosen.name if any(text.startswith("name=") for text in overrides) else study
+    """What to type after a run; nothing where it would print a database's password."""
+    if "@" in chosen.storage_url:
+        return
+    place = ["--storage", chosen.storage_url] if chosen.spec.storage is not None else []
+    sets = [f"--set={text}" for text in overrides if not text.startswith(("storage=", "search.trials="))]
+    more = f"--set=search.trials={2 * chosen.spec.search.trials}"
     lines = [
-        ["stsearch", "pareto", name, *place, "--plot", "front.png"],
-        *([["stsearch", "profile", f"{chosen.name}#{trial}"]] if trial is not None and not place else []),
-        ["stsearch", "run", study, *sets, *place, "--set", f"search.trials={2 * chosen.spec.search.trials}"],
+        [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
+        *([[_program(), "profile", f"{chosen.name}#{trial}", *place]] if trial is not None else []),
+        [_program(), "run", study, *sets, *place, more],
     ]
     click.echo("\nNext:")
     for line in lines:
-        if "@" not in (storage or ""):  # a database's password is not printed
-            click.echo(f"  {shlex.join(line)}")
+        click.echo(f"  {shlex.join(line)}")
+
+
+def _program() -> str:
+    """How the user can call this program again: by its path where it is not on the PATH."""
+    called = sys.argv[0]
+    return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
 
 
 class Stopped(StsearchError):
@@ -162,7 +179,7 @@ class Stopped(StsearchError):
 
 
 def _again() -> str:
-    return shlex.join(["stsearch", *("..." if "@" in word else word for word in sys.argv[1:])])
+    return shlex.join([_program(), *("..." if "@" in word else word for word in sys.argv[1:])])
 
 
 @main.command()
@@ -175,8 +192,6 @@ def _again() -> str:
 @_format("table", "json", "csv")
 def pareto(study: str, storage: str | None, plots: Sequence[str], frames: str | None, form: str) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
-    from pathlib import Path
-
     from stsearch.report.pareto import PUBLISHED_STUDY, open_study, pareto_of, published
 
     if study == PUBLISHED_STUDY and storage is None:
@@ -242,6 +257,8 @@ def space(space: str, max_gmacs: float | None, frames: int, size: int, channels:
     from stsearch.space.search_space import load_space
     from stsearch.space.table import CostTable
 
+    if max_gmacs is not None and not math.isfinite(max_gmacs):
+        raise UserError(f"--max-gmacs is a number above 0; given {max_gmacs}")
     found = load_space(find("search_spaces", space))
     clip = ClipShape(channels, frames, size, size)
     facts = _space_facts(found, CostTable(found, clip, classes), max_gmacs)
@@ -258,10 +275,18 @@ def space(space: str, max_gmacs: float | None, frames: int, size: int, channels:
 @main.command()
 @click.argument("network")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Import a module that registers kinds.")
+@_storage
 @_clip_options
 @_format("table", "json")
 def profile(
-    network: str, plugins: Sequence[str], frames: int, size: int, channels: int, classes: int, form: str
+    network: str,
+    plugins: Sequence[str],
+    storage: str | None,
+    frames: int,
+    size: int,
+    channels: int,
+    classes: int,
+    form: str,
 ) -> None:
     """Exact cost of NETWORK, stage by stage.
 
@@ -276,7 +301,7 @@ def profile(
         from stsearch.space.search_space import load_plugins
 
         load_plugins(list(plugins), ".", "--plugin")
-    architecture = find_architecture(network)
+    architecture = find_architecture(network, storage)
     cost = network_cost(architecture, ClipShape(channels, frames, size, size), classes)
     if form == "json":
         _json({"network": name_of(architecture), "architecture": architecture.id, **cost.as_dict()})

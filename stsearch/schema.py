@@ -61,6 +61,8 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         raise SpecError(source, [f"{where}{error.problem}"]) from None
     except yaml.YAMLError as error:
         raise SpecError(source, [str(error).replace("\n", " ")]) from None
+    except ValueError as error:  # a date that is none
+        raise SpecError(source, [str(error)]) from None
     if not isinstance(data, dict):
         given = "nothing" if data is None else type(data).__name__
         raise SpecError(source, [f"expected a mapping of keys to values; given {given}"])

@@ -72,6 +72,9 @@ def test_a_json_file_is_a_network(tmp_path: Path) -> None:
         ("3d-3dx999-2d-2d-2d", "at most 256 blocks"),
         ("3d-3d-2d-2d-2d@deep", "after '@' stand layers"),
         ("3d-3d-2d-2d-2d@w0", "width is a number above 0"),
+        ("3d-3d-2d-2d-2d@\u00b2", "after '@' stand layers"),
+        ("3d-3d-3d-3d-3d@bottleneck@18", "layers imply the block"),
+        ("3d-3d-3d-3d-3d@18@34", "once"),
         ("missing.json", "cannot read the network 'missing.json'"),
     ],
 )
@@ -89,6 +92,8 @@ def test_wrong_networks_are_answered(text: str, answer: str) -> None:
         ('{"stem": "2d"}', "'stages' is missing"),
         ('{"stem": "2d", "stages": [["2d"]], "blocks": 1}', "unknown field 'blocks'. Did you mean 'block'?"),
         ('{"stem": "2d", "stages": [["2d"]]}', "has 4 stages"),
+        ('{"stem": ["2d"], "stages": [["2d"],["2d"],["2d"],["2d"]]}', "stem is a name; given ['2d']"),
+        ('{"stem": "2d", "stages": [["2d"],["2d"],["2d"],[["2d"]]]}', "stages is a list of 4 lists"),
         ('{"stem": "2d", "stages": 3}', "stages is a list of 4 lists"),
         ('{"stem": "2d", "stages": [["2d"],["2d"],["2d"],["9d"]]}', "unknown kind '9d'"),
         ('{"stem": "2d", "stages": [["2d"],["2d"],["2d"],[]]}', "conv5_x has 1 to 256 blocks; given 0"),

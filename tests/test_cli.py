@@ -112,7 +112,7 @@ def test_csv() -> None:
     [
         (["profile", "MC33-18"], "unknown network 'MC33-18'. Did you mean 'MC3-18'?"),
         (["profile", "3d-3d-2d-4d-2d@18"], "unknown kind '4d'"),
-        (["profile", "MC3-18", "--frames", "0"], "0 is not in the range x>=1"),
+        (["profile", "MC3-18", "--frames", "0"], "0 is not in the range 1<=x<=65536"),
         (["profile", "nosuch#1"], "has not been run here"),
         (["profile", "MC3-18", "--plugin", "nosuch"], "cannot import 'nosuch'"),
         (["space", "r19"], "unknown search space 'r19'. Did you mean 'r18'?"),
@@ -125,6 +125,12 @@ def test_csv() -> None:
         (["pareto", "quickstart"], "has not been run here"),
         (["pareto", "quickstart", "--frames", "8"], "--frames goes with `stsearch pareto published` only"),
         (["pareto", "published", "--plot", "front.gif"], "unknown suffix '.gif'"),
+        (["space", "r18", "--max-gmacs", "nan"], "--max-gmacs is a number above 0; given nan"),
+        (["space", "r18", "--frames", "65536", "--size", "65536"], "are too large: costs do not fit in 64 bits"),
+        (["run", "quickstart", "--set", "name=2024-02-30"], "the value is no YAML"),
+        (["run", "quickstart", "--set", "name=a?b"], "a study's name is of letters, digits"),
+        (["run", "quickstart", "--set", "name=published"], "and is not 'published'"),
+        (["run", "quickstart", "--storage", "postgresql://u:secret@h:port/d"], "'postgresql://...@h:port/d' is no"),
         (["paretto"], "no such command 'paretto'. Did you mean 'pareto'?"),
     ],
 )

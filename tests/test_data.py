@@ -208,6 +208,24 @@ def test_layouts_that_are_wrong(tmp_path: Path, clips: Path) -> None:
     assert not cache_folder().exists()
 
 
+def test_odd_entries_of_a_class_folder(clips: Path) -> None:
+    def fault() -> str:
+        with pytest.raises(UserError) as caught:
+            load_folder(FolderRecipe(path=str(clips)), 4, 16, quiet)
+        return str(caught.value)
+
+    (clips / "train" / ".ipynb_checkpoints").mkdir()
+    (clips / "train" / "darker" / "._0.mp4").write_text("left there by a file manager")
+    assert len(load_folder(FolderRecipe(path=str(clips)), 4, 16, quiet).splits["train"]) == 8
+    for name, make in (
+        ("pipe.mp4", os.mkfifo), ("folder.mp4", os.mkdir), ("link.mp4", lambda path: os.symlink("nowhere", path)),
+    ):  # fmt: skip
+        odd = clips / "train" / "darker" / name
+        make(odd)
+        assert f"{name}' is named like a video and is no file" in fault()
+        odd.rmdir() if odd.is_dir() else odd.unlink()
+
+
 def test_files_that_are_no_video(clips: Path) -> None:
     (clips / "train" / "darker" / "notes.mp4").write_text("not a video")
     with pytest.raises(UserError, match=r"1 file is no video: .*notes\.mp4"):

@@ -518,6 +518,54 @@ def test_a_storage_that_is_no_database(tiny: Path) -> None:
         open_session(load_study(str(tiny)), quiet)
 
 
+def test_a_worker_elsewhere_that_fell_silent_is_given_up(tiny: Path) -> None:
+    """A trial of another host with an old heartbeat, on the last slot: it is ended and its place filled."""
+    session = open_session(load_study(str(tiny), ["search.trials=1"]), quiet)
+    trial = session.storage.create_new_trial(session.optuna_study._study_id)
+    session.storage.set_trial_user_attr(trial, "worker", {**this_worker(), "host": "elsewhere"})
+    session.storage.record_heartbeat(trial)
+    with session.storage.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"))
+    work(session, quiet)
+    assert [t.state for t in session.optuna_study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_a_result_that_comes_too_late_is_noted_and_trained_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop that slept: meanwhile another worker ended its trial."""
+    session = open_session(load_study(str(tiny), ["search.trials=1"]), quiet)
+    real = worker.check_count
+    slept: list[bool] = []
+
+    def sleeping(*arguments: Any) -> int:
+        if not slept:
+            slept.append(True)
+            running = next(t for t in session.trials() if t.state == TrialState.RUNNING)
+            session.storage.set_trial_state_values(running._trial_id, state=TrialState.FAIL)
+        return real(*arguments)
+
+    monkeypatch.setattr(worker, "check_count", sleeping)
+    events: list[Event] = []
+    work(session, events.append)
+    (note,) = [event["text"] for event in events if event["event"] == "note"]
+    assert note.endswith("it is trained again")
+    states = [t.state for t in session.optuna_study.trials]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE]
+    assert len({t.params["stem"] for t in session.optuna_study.trials}) <= 2
+
+
+def test_what_is_announced_as_done_is_stored(tiny: Path) -> None:
+    """At the moment of the event another process finds the finished trial."""
+    session = open_session(load_study(str(tiny), ["search.trials=2"]), quiet)
+    seen: list[int] = []
+
+    def emit(event: Event) -> None:
+        if event["event"] == "done":
+            seen.append(len(complete(open_study("tiny"))))
+
+    work(session, emit)
+    assert seen == [1, 2]
+
+
 def test_a_study_that_others_began(tiny: Path) -> None:
     Path("studies").mkdir()
     optuna.create_study(storage="sqlite:///studies/tiny.db", study_name="tiny")

@@ -159,3 +159,15 @@ def test_what_counts_as_tried() -> None:
 )
 def test_distributions(values: tuple[Any, ...], expected: Any) -> None:
     assert distribution(Parameter("x", values)) == expected
+
+
+def test_proposals_of_workers_that_ask_at_once_differ() -> None:
+    """Four proposals before anything is finished: they are not neighbours of one another by construction."""
+    large = CostTable(load_space(find("search_spaces", "r18")), CLIP, 4)
+    study = optuna.create_study(sampler=HardBudget("random", large, {}, seed=0, trials=9), directions=["maximize"])
+    chosen = []
+    for _ in range(4):
+        trial = study.ask()
+        chosen.append(suggest(trial, large.space))
+        trial.set_user_attr(ARCHITECTURE, chosen[-1].id)
+    assert len({(a.stem, a.stages[0], a.stages[1]) for a in chosen}) == 4

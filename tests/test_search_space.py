@@ -210,3 +210,19 @@ def test_membership_needs_block_and_width() -> None:
     assert Architecture(inside.stem, inside.stages, "bottleneck") not in space
     with pytest.raises(UserError, match="does not contain"):
         space.index(NETWORKS["R2D-18"])
+
+
+@pytest.mark.parametrize(
+    "code", ["def broken(:", "raise ValueError('no')", "from stsearch import kind\nkind('2d')(None)"]
+)
+def test_a_plugin_that_breaks_is_a_fault(tmp_path: Path, code: str) -> None:
+    module = f"broken_{abs(hash(code))}"
+    (tmp_path / f"{module}.py").write_text(code)
+    data = parse_yaml(find("search_spaces", "paper-18").read_text(), "x") | {"plugins": [module]}
+    with pytest.raises(SpecError, match=rf"plugins\[0\]: cannot import '{module}': (SyntaxError|ValueError)"):
+        space_from_data(data, str(tmp_path))
+
+
+def test_costs_beyond_64_bits_are_refused() -> None:
+    with pytest.raises(UserError, match="costs do not fit in 64 bits"):
+        CostTable(shipped("r18"), ClipShape(3, 65536, 65536, 65536), 400)

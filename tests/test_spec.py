@@ -70,7 +70,7 @@ def test_four_faults_at_once(tmp_path: Path) -> None:
         ({"data": {}}, "data.name: is missing. Allowed: motions, folder."),
         ({"evaluate": {"name": "train", "schedule": "cosin"}}, "given 'cosin'. Did you mean 'cosine'?"),
         ({"engine": {"workers": 0}}, "engine.workers: should be greater than or equal to 1 or auto; given 0"),
-        ({"name": "a/b"}, "name: a study's name is a plain file name without '#'; given 'a/b'"),
+        ({"name": "a/b"}, "name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; given"),
         ({"space": "nowhere.yaml"}, "space: no such file: 'nowhere.yaml'"),
         ({"seed": -1}, "seed: should be greater than or equal to 0; given -1"),
     ],

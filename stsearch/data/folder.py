@@ -56,6 +56,26 @@ def frame_size(size: int) -> tuple[int, int]:
 
 def _scan(root: Path) -> tuple[list[_File], tuple[str, ...]]:
     """The videos below ``root`` and the names of the classes; ``UserError`` for a wrong layout."""
+    try:
+        return _scanned(root)
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {error.filename}: {error.strerror}") from None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, without hidden files that systems and editors leave there."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _videos(folder: Path) -> list[Path]:
+    found = [path for path in _entries(folder) if path.suffix.lower() in SUFFIXES]
+    for path in found:
+        if not path.is_file():
+            raise UserError(f"data.path: {str(path)!r} is named like a video and is no file")
+    return found
+
+
+def _scanned(root: Path) -> tuple[list[_File], tuple[str, ...]]:
     layout = f"expected {root}/train/<class>/*.mp4 and {root}/val/<class>/*.mp4 ({' '.join(SUFFIXES)})"
     if not root.is_dir():
         raise UserError(f"data.path: {str(root)!r} is no folder; {layout}")
@@ -63,7 +83,7 @@ def _scan(root: Path) -> tuple[list[_File], tuple[str, ...]]:
     for split in ("train", "val"):
         if split not in present:
             raise UserError(f"data.path: {str(root)!r} has no folder {split!r}; {layout}")
-    folders = {split: sorted(p.name for p in (root / split).iterdir() if p.is_dir()) for split in present}
+    folders = {split: [path.name for path in _entries(root / split) if path.is_dir()] for split in present}
     classes = tuple(folders["train"])
     if len(classes) < 2:
         raise UserError(
@@ -76,7 +96,7 @@ def _scan(root: Path) -> tuple[list[_File], tuple[str, ...]]:
             raise UserError(f"data.path: classes in {split!r} that 'train' has not: {', '.join(unseen)}")
         for label, name in enumerate(classes):
             folder = root / split / name
-            found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+            found = _videos(folder) if folder.is_dir() else []
             if not found and split != "test":
                 raise UserError(
                     f"data.path: the class {name!r} has no clips in {split!r} ({folder}); "
@@ -157,7 +177,10 @@ def load_folder(recipe: FolderRecipe, frames: int, size: int, progress: Callable
     """
     root = Path(recipe.path).expanduser()
     files, classes = _scan(root)
-    content = _fingerprint(root, files)
+    try:
+        content = _fingerprint(root, files)
+    except OSError as error:
+        raise UserError(f"data.path: cannot read {error.filename}: {error.strerror}") from None
     settings = f"{content} {classes} {frames} {size} {recipe.span} {recipe.unreadable}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:24]
     cached, warning = load_cached(key)

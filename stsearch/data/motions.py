@@ -107,9 +107,6 @@ class _Draw:
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
-    def sign(self) -> torch.Tensor:
-        return torch.where(self.uniform(0, 1, 1) < 0.5, -1.0, 1.0)
-
 
 def _texture(draw: _Draw, slowest: float, fastest: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """A coloured texture on the plane: plane waves, from slow to fast. Maps ``(N, ...)`` to ``(N, ..., 3)``.
@@ -206,7 +203,7 @@ class MotionsRecipe(Strict):
     clips: int = 2000
     """training videos"""
     val_clips: int = 400
-    """videos of the validation split, and as many of the test split"""
+    """validation videos"""
     seed: int = 0
 
     @field_validator("classes")
@@ -237,8 +234,7 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
     pairs = recipe.classes // 2
     train = _split(pairs, recipe.clips, frames, canvas, generator)
     splits = {"train": train}
-    for name in ("val", "test"):
-        splits[name] = _split(pairs, recipe.val_clips, frames, canvas, generator)
+    splits["val"] = _split(pairs, recipe.val_clips, frames, canvas, generator)
     mean, std = channel_statistics(train.frames)
     key = repr((sorted(recipe.model_dump().items()), frames, size, RENDERING))
     return ClipData(

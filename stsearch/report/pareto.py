@@ -9,7 +9,7 @@ import optuna
 
 from stsearch.errors import UserError, unknown
 from stsearch.report.front import dominates, hypervolume, minimised, non_dominated
-from stsearch.resources import find, names
+from stsearch.resources import names
 from stsearch.search.records import REFERENCE_POINT, SPEC, Record, failures, record_of, references_of
 from stsearch.search.samplers import ARCHITECTURE
 from stsearch.search.session import load_stored_plugins
@@ -18,10 +18,10 @@ from stsearch.search.storage import exists, open_storage, shown, storage_errors
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
-from stsearch.space.published import NETWORKS, PUBLISHED, paper_networks
+from stsearch.space.published import NETWORKS, PUBLISHED
 
 PUBLISHED_STUDY = "published"
-_PAPER = {a.id: name for layers in (18, 34) for name, a in paper_networks(layers).items()}
+_PAPER = {architecture.id: name for name, architecture in NETWORKS.items()}
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,10 @@ def published(frames: int) -> Pareto:
 
 def study_place(name: str, storage: str | None) -> tuple[str, str]:
     """``(study name, storage URL)`` of a study that a user names by file or by name."""
-    if storage is not None:
-        return name.rpartition("/")[2].removesuffix(".yaml").removesuffix(".yml"), storage
-    if name in names("studies") or name.endswith((".yaml", ".yml")):
-        if name.endswith((".yaml", ".yml")):
-            find("studies", name)
+    if name.endswith((".yaml", ".yml")) or (storage is None and name in names("studies")):
         study = load_study(name)
-        return study.name, study.storage_url
-    return name, f"sqlite:///studies/{name}.db"
+        return study.name, storage or study.storage_url
+    return name, storage or f"sqlite:///studies/{name}.db"
 
 
 def open_study(name: str, storage: str | None = None) -> optuna.Study:
@@ -186,10 +182,10 @@ def open_study(name: str, storage: str | None = None) -> optuna.Study:
     return study
 
 
-def trial_architecture(text: str) -> Architecture:
+def trial_architecture(text: str, storage: str | None = None) -> Architecture:
     """The architecture of ``STUDY#TRIAL``; ``UserError`` for a study or trial that is not there."""
     name, _, number = text.rpartition("#")
-    study = open_study(name)
+    study = open_study(name, storage)
     trials = {str(t.number): t for t in study.get_trials(deepcopy=False) if ARCHITECTURE in t.user_attrs}
     if number not in trials:
         known = f"0 to {max(map(int, trials))}" if trials else "none yet"

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from stsearch.report.pareto import Pareto, shown_value, unit_of
@@ -51,14 +52,14 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     )
     console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)
     if not pareto.front:
-        console.print("no network keeps the budget yet; the front is empty")
-        return
-    table = _table("front")
-    for name in ("trial", "network", *map(_head, columns)):
-        table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
-    for record in pareto.front:
-        table.add_row(_trial(record), record.network, *_cells(record, columns))
-    console.print(table)
+        console.print("no network has finished within the budget; the front is empty")
+    else:
+        table = _table("front")
+        for name in ("trial", "network", *map(_head, columns)):
+            table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
+        for record in pareto.front:
+            table.add_row(_trial(record), record.network, *_cells(record, columns))
+        console.print(table)
     if pareto.references:
         console.print(_reference_table(pareto, columns))
     point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
@@ -119,7 +120,7 @@ def print_cost(network: str, cost: NetworkCost, console: Console) -> None:
     """The cost table of one network."""
     total = cost.total
     console.print(
-        f"[bold]{network}[/bold] on a clip of {cost.clip} (C x T x H x W), {cost.classes} classes, one view",
+        f"[bold]{escape(network)}[/bold] on a clip of {cost.clip} (C x T x H x W), {cost.classes} classes, one view",
         highlight=False,
     )
     table = _table()
@@ -158,7 +159,7 @@ def print_space(facts: dict[str, Any], clip: str, classes: int, console: Console
     """What a search space holds."""
     gmacs = facts["gmacs"]
     console.print(
-        f"[bold]{facts['name']}[/bold]: {facts['size']:,} networks; on a clip of {clip} (C x T x H x W), "
+        f"[bold]{escape(facts['name'])}[/bold]: {facts['size']:,} networks; on a clip of {clip} (C x T x H x W), "
         f"{classes} classes",
         highlight=False,
     )

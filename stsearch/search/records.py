@@ -40,15 +40,16 @@ class Record:
         return parse_placement(self.architecture)
 
 
-def provenance() -> dict[str, str]:
+def provenance(device: torch.device) -> dict[str, str]:
     """Versions and machine that a result was measured with."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine()
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "optuna": optuna.__version__,
         "machine": platform.platform(),
-        "device": device,
+        "device": name,
     }
 
 
@@ -67,7 +68,7 @@ def describe(architecture: Architecture, costs: Mapping[str, float]) -> dict[str
     }
 
 
-def outcome(evaluation: Evaluation, flops: int) -> dict[str, Any]:
+def outcome(evaluation: Evaluation, flops: int, device: torch.device) -> dict[str, Any]:
     """Attributes that training adds."""
     return {
         "video_top1": evaluation.video_top1,
@@ -75,7 +76,7 @@ def outcome(evaluation: Evaluation, flops: int) -> dict[str, Any]:
         "seconds": round(evaluation.seconds, 3),
         "clips_per_second": round(evaluation.clips_per_second, 2),
         "flops_counted": flops,
-        RECORD: {**evaluation.as_dict(), "provenance": provenance()},
+        RECORD: {**evaluation.as_dict(), "provenance": provenance(device)},
     }
 
 

@@ -175,18 +175,17 @@ class HardBudget(BaseSampler):
 
     def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
         make = SAMPLERS.get(self.name) or _random
-        finished = sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
+        known = len(tried([t for t in study.get_trials(deepcopy=False) if t.number != trial.number]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._inner = make(self.seed * 1_000_003 % 2**31 + finished, self.trials)
+            self._inner = make(self.seed * 1_000_003 % 2**31 + known, self.trials)
         self._inner.before_trial(study, trial)
 
     def sample_relative(
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        done = sum(t.state == TrialState.COMPLETE for t in others)
-        return dict(self.space.encode(self._propose(study, trial, tried(others), done)))
+        return dict(self.space.encode(self._propose(study, trial, tried(others))))
 
     def sample_independent(
         self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -200,11 +199,11 @@ class HardBudget(BaseSampler):
 
     # Proposals ----------------------------------------------------------------------------
 
-    def _propose(self, study: OptunaStudy, trial: FrozenTrial, seen: set[str], count: int) -> Architecture:
+    def _propose(self, study: OptunaStudy, trial: FrozenTrial, seen: set[str]) -> Architecture:
         for architecture in self.start:
             if architecture.id not in seen:
                 return architecture
-        rng = np.random.default_rng([self.seed, count])
+        rng = np.random.default_rng([self.seed, len(seen)])
         if self.whole and self.name in ("exhaustive", "random"):
             unseen = self._unseen(seen)
             if not len(unseen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,12 +29,14 @@ from stsearch.search.records import (
 )
 from stsearch.search.samplers import INTERRUPTED, REASON, HardBudget, failed_by_itself
 from stsearch.search.spec import ACCURACIES, Study, difference, direction_of
-from stsearch.search.storage import Lock, exists, open_storage, surely_dead, this_worker
+from stsearch.search.storage import Lock, check_place, exists, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.search_space import load_plugins
 from stsearch.space.table import CostTable
 
+REFERENCE_PATIENCE_S = 3600
+"""A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
 FAILURES_IN_A_ROW = 5
 """So many networks failing one after the other are no accident of theirs: the run stops."""
 
@@ -163,6 +166,8 @@ def open_session(study: Study, progress: Progress) -> Session:
     table = check_budget(study)
     sampler = _sampler(study, table)
     storage = open_storage(study.storage_url) if exists(study.storage_url) else None
+    if storage is None:
+        check_place(study.storage_url)
     already = _stored_identity(storage, study) if storage is not None else None
     identity = plain(study.identity())
     if already is not None:
@@ -206,6 +211,9 @@ def bury_dead(session: Session) -> None:
 
     The caller holds the lock.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(session.optuna_study)  # workers of other machines, by their heartbeat
     me = this_worker()
     for trial in session.trials():
         worker = trial.user_attrs.get(WORKER)
@@ -213,15 +221,17 @@ def bury_dead(session: Session) -> None:
         if trial.state == TrialState.RUNNING and (worker is None or worker == me or surely_dead(worker)):
             interrupt(session.storage, trial._trial_id)
     for key, value in session.optuna_study.user_attrs.items():
-        if key.startswith(REFERENCE) and value["state"] == "running" and surely_dead(value.get(WORKER)):
+        if not key.startswith(REFERENCE) or value["state"] != "running":
+            continue
+        if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
             session.optuna_study.set_user_attr(key, {"state": "open"})
 
 
 def interrupt(storage: RDBStorage, trial_id: int) -> None:
     """End a running trial as interrupted: its network will be proposed again."""
-    storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
-    storage.set_trial_user_attr(trial_id, REASON, "interrupted: the worker was stopped or killed")
     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        storage.set_trial_user_attr(trial_id, REASON, "interrupted: the worker was stopped or killed")
         storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +102,6 @@ class StudySpec(Strict):
     storage: str | None = None
     """default: ``sqlite:///studies/<name>.db``"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-
-    @field_validator("name")
-    @classmethod
-    def _plain(cls, given: str | None) -> str | None:
-        if given is not None and (not given or given != Path(given).name or "#" in given or given.startswith(".")):
-            raise ValueError(f"a study's name is a plain file name without '#'; given {given!r}")
-        return given
 
     @field_validator("objectives")
     @classmethod
@@ -216,7 +210,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
             place = inner
         try:
             place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise UserError(f"--set {text}: the value is no YAML") from None
 
 
@@ -236,25 +230,44 @@ def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[S
     return check(registry[name].recipe, section, f"{key}.")
 
 
+def _space(data: Mapping[str, Any], folder: Path | None) -> tuple[SearchSpace | None, list[str]]:
+    """The search space that the study names, or its faults; what is no name is left to the study's model."""
+    name = data.get("space")
+    if not isinstance(name, str):
+        return None, []
+    try:
+        return load_space(find("search_spaces", name, folder)), []
+    except SpecError as error:
+        return None, [f"space: {error.source}: {fault}" for fault in error.faults]
+    except UserError as error:
+        return None, [f"space: {error}"]
+
+
+def _plain_name(name: str, source: str) -> str:
+    """A name that can stand in a file name, in a URL and before ``#``."""
+    if not re.fullmatch(r"[\w][\w .+=@~-]*", name) or name == "published":
+        raise SpecError(
+            source,
+            [
+                f"name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; given {name!r}. "
+                "Without `name:` it is the file's name"
+            ],
+        )
+    return name
+
+
 def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
     """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
-    recipe, faults = _section(DATASETS, data, "data")
+    space, faults = _space(data, folder)  # first: its plug-ins register kinds that other sections may name
+    recipe, more = _section(DATASETS, data, "data")
+    faults += more
     evaluation, more = _section(EVALUATORS, data, "evaluate")
     faults += more
-    rest = {**data, "data": recipe, "evaluate": evaluation}
-    spec, more = check(StudySpec, rest)
+    spec, more = check(StudySpec, {**data, "data": recipe, "evaluate": evaluation})
     faults += more
-    space = None
-    if isinstance(data.get("space"), str):
-        try:
-            space = load_space(find("search_spaces", data["space"], folder))
-        except SpecError as error:
-            faults += [f"space: {error.source}: {fault}" for fault in error.faults]
-        except UserError as error:
-            faults.append(f"space: {error}")
     if faults or spec is None or space is None:
         raise SpecError(source, faults)
-    study = Study(spec, spec.name or default_name, space, source)
+    study = Study(spec, _plain_name(spec.name or default_name, source), space, source)
     study.start_networks()
     return study
 

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -34,13 +35,18 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
         backend = url.get_backend_name()
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
         raise UserError(
-            f"storage: {text!r} is no database URL such as sqlite:///studies/mine.db or postgresql://user@host/database"
+            f"storage: {hidden(text)!r} is no database URL such as sqlite:///studies/mine.db or postgresql://user@host/database"
         ) from None
     if backend not in ("sqlite", "postgresql", "mysql", "mariadb"):
         raise UserError(f"storage: {unknown('database', backend, ('sqlite', 'postgresql', 'mysql', 'mariadb'))}")
     return url
+
+
+def hidden(text: str) -> str:
+    """A text that may be a URL, without what may be its password."""
+    return re.sub(r"://[^@/]*@", "://...@", text)
 
 
 def shown(url: URL | str) -> str:
@@ -58,16 +64,22 @@ def _sqlite_file(url: URL) -> Path | None:
 
 
 def _check_writable(file: Path) -> None:
-    """``UserError`` if ``file`` could not be written; makes the folder, leaves nothing else behind.
+    """``UserError`` if ``file`` could not be written; leaves nothing behind.
 
     The file itself is not opened: closing it would drop the locks that SQLite holds on it for
     this whole process (POSIX), and two writers would then destroy the database.
     """
     probe = file.parent / f".{file.name}.{os.getpid()}"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if file.parent.exists():
+            probe.touch()
+            probe.unlink()
+        else:
+            above = next(folder for folder in file.absolute().parents if folder.exists())
+            if not above.is_dir() or not os.access(above, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if file.exists() and not os.access(file, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
@@ -75,6 +87,13 @@ def _check_writable(file: Path) -> None:
             f"cannot write the study to {file}: {error.strerror}. Choose another place with "
             "--set storage=sqlite:///FOLDER/NAME.db"
         ) from None
+
+
+def check_place(text: str) -> None:
+    """``UserError`` if a study could not be begun at a URL; a server is only known when it is opened."""
+    file = _sqlite_file(parse_url(text))
+    if file is not None:
+        _check_writable(file)
 
 
 def exists(text: str) -> bool:
@@ -89,6 +108,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
     file = _sqlite_file(url)
     if file is not None and to_write:
         _check_writable(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with warnings.catch_warnings(), _one_at_a_time(text):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from sqlalchemy.exc import SQLAlchemyError
 
 from stsearch.errors import StsearchError, WorldError
@@ -103,11 +105,52 @@ def _stopped_by_failures(session: Session, count: int) -> str:
 
 
 def _run_trial(session: Session, emit: Emit) -> None:
-    """One trial through ``optimize``, so that Optuna sends its heartbeat."""
-    session.optuna_study.optimize(lambda trial: _objective(session, trial, emit), n_trials=1, catch=(EvaluationFailed,))
+    """One trial through ``optimize``, so that Optuna sends its heartbeat.
+
+    From the end of its training until it is told, Ctrl-C waits: a result is not thrown away.
+    """
+    done: list[Event] = []
+    calm = _Calm()
+    try:
+        session.optuna_study.optimize(
+            lambda trial: _objective(session, trial, emit, done, calm), n_trials=1, catch=(EvaluationFailed,)
+        )
+    except (UpdateFinishedTrialError, ValueError):
+        if not done:
+            raise
+        text = f"the result of {done[0]['network']} came after its trial had been given up; it is trained again"
+        emit({"event": "note", "text": text})
+    else:
+        for event in done:
+            emit(event)
+    finally:
+        calm.end()
 
 
-def _objective(session: Session, trial: optuna.Trial, emit: Emit) -> tuple[float, ...]:
+class _Calm:
+    """Holds Ctrl-C back between ``begin`` and ``end``."""
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._pressed = False
+
+    def begin(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, signum: int, frame: object) -> None:
+        self._pressed = True
+
+    def end(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+        if self._pressed:
+            self._pressed = False
+            raise KeyboardInterrupt
+
+
+def _objective(session: Session, trial: optuna.Trial, emit: Emit, done: list[Event], calm: _Calm) -> tuple[float, ...]:
     architecture = suggest(trial, session.study.space)
     costs = session.costs(architecture)
     attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs)}
@@ -127,19 +170,17 @@ def _objective(session: Session, trial: optuna.Trial, emit: Emit) -> tuple[float
         trial.set_user_attr(INTERRUPTED, True)
         trial.set_user_attr(REASON, "interrupted: stopped by the user")
         raise
-    for name, value in plain(outcome(evaluation, flops)).items():
-        _persist(session, partial(trial.set_user_attr, name, value))
+    calm.begin()
     metrics = metrics_of(evaluation, costs)
-    emit(
-        {
-            "event": "done",
-            **about,
-            **metrics,
-            "seconds": evaluation.seconds,
-            "clips_per_second": evaluation.clips_per_second,
-        }
-    )
+    done.append(_done(about, metrics, evaluation))
+    for name, value in plain(outcome(evaluation, flops, session.device)).items():
+        _persist(session, partial(trial.set_user_attr, name, value))
     return tuple(float(metrics[name]) for name in session.study.spec.objectives)
+
+
+def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation) -> Event:
+    speed = {"seconds": evaluation.seconds, "clips_per_second": evaluation.clips_per_second}
+    return {"event": "done", **about, **metrics, **speed}
 
 
 def _reporter(about: Event, emit: Emit) -> OnEpoch:
@@ -204,8 +245,14 @@ def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
     """Take a reference to train, if one is open; the caller holds the lock."""
     found = open_reference(session)
     if found is not None:
-        session.optuna_study.set_user_attr(REFERENCE + found[0], {"state": "running", WORKER: this_worker()})
+        _beat(session, found[0])
     return found
+
+
+def _beat(session: Session, name: str) -> None:
+    """A sign of life of this worker's reference."""
+    running = {"state": "running", WORKER: this_worker(), "beat": time.time()}
+    session.optuna_study.set_user_attr(REFERENCE + name, running)
 
 
 def _train_reference(session: Session, name: str, architecture: Architecture, emit: Emit) -> None:
@@ -214,8 +261,14 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
     about = {"trial": None, "network": name, **costs}
     emit({"event": "start", **about})
     key = REFERENCE + name
+    report = _reporter(about, emit)
+
+    def on_epoch(repeat: int, epoch: Any) -> None:
+        report(repeat, epoch)
+        _beat(session, name)
+
     try:
-        evaluation, flops = _evaluate(session, architecture, _reporter(about, emit))
+        evaluation, flops = _evaluate(session, architecture, on_epoch)
     except EvaluationFailed as error:
         session.optuna_study.set_user_attr(key, {"state": "failed", NETWORK: name, REASON: str(error)})
         emit({"event": "failed", "reason": str(error), **about})
@@ -230,16 +283,8 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         "metrics": metrics,
         "feasible": all(value <= 0 for value in session.excess(costs).values()),
         **describe(architecture, costs),
-        **outcome(evaluation, flops),
+        **outcome(evaluation, flops, session.device),
         NETWORK: name,
     }
     _persist(session, lambda: session.optuna_study.set_user_attr(key, plain(record)))
-    emit(
-        {
-            "event": "done",
-            **about,
-            **metrics,
-            "seconds": evaluation.seconds,
-            "clips_per_second": evaluation.clips_per_second,
-        }
-    )
+    emit(_done(about, metrics, evaluation))

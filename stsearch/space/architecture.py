@@ -107,8 +107,12 @@ class Architecture:
             if key not in data:
                 raise UserError(f"the field {key!r} is missing")
         stages, width = data["stages"], data.get("width", 1.0)
-        if not (isinstance(stages, list) and all(isinstance(kinds, list) for kinds in stages)):
+        lists = isinstance(stages, list) and all(isinstance(kinds, list) for kinds in stages)
+        if not lists or not all(isinstance(kind, str) for kinds in stages for kind in kinds):
             raise UserError(f"stages is a list of 4 lists of kinds; given {stages!r}")
+        for key in ("stem", "block"):
+            if not isinstance(data.get(key, ""), str):
+                raise UserError(f"{key} is a name; given {data[key]!r}")
         if isinstance(width, bool) or not isinstance(width, int | float):
             raise UserError(f"width is a number; given {width!r}")
         return cls(data["stem"], tuple(map(tuple, stages)), data.get("block", "basic"), width)
@@ -138,19 +142,26 @@ def layers_of(architecture: Architecture) -> int | None:
 def parse_placement(text: str) -> Architecture:
     """``3d-3d-2d-2plus1d-2d@18`` or an architecture id; ``UserError`` otherwise."""
     body, *suffixes = text.split("@")
-    block, layers, width = "basic", None, 1.0
+    given: dict[str, str] = {}
     for suffix in suffixes:
         if suffix in BLOCKS:
-            block = suffix
-        elif suffix.isdigit():
-            layers = int(suffix)
+            what = "block"
+        elif suffix.isdecimal() and suffix.isascii():
+            what = "layers"
         elif re.fullmatch(r"w\d+(\.\d+)?(e-?\d+)?", suffix):
-            width = float(suffix[1:])
+            what = "width"
         else:
             raise UserError(
                 f"after '@' stand layers ({', '.join(map(str, DEPTHS))}), 'bottleneck' or a width "
                 f"such as 'w0.5'; given {suffix!r}"
             )
+        if what in given or {what, *given} >= {"layers", "block"}:
+            raise UserError(
+                f"'@' gives layers, 'bottleneck' or a width once, and layers imply the block; given {text!r}"
+            )
+        given[what] = suffix
+    block, width = given.get("block", "basic"), float(given.get("width", "w1")[1:])
+    layers = int(given["layers"]) if "layers" in given else None
     groups = body.split("-")
     if len(groups) != len(GROUPS):
         raise UserError(f"a placement names 5 groups, {' '.join(GROUPS)}; given {len(groups)} in {text!r}")

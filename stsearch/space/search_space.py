@@ -132,9 +132,11 @@ class SearchSpace:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the set of architectures does; not with the name."""
+        """Changes when the set of architectures does, or what a kind means; not with the name."""
         stages = [(s.kinds, s.depths, s.per_block) for s in self.stages]
-        text = json.dumps([self.block, self.widths, self.stems, stages])
+        kinds = sorted({kind for stage in self.stages for kind in stage.kinds})
+        meaning = [repr((KINDS[kind](8, 8, 1), KINDS[kind](8, 16, 2))) for kind in kinds]
+        text = json.dumps([self.block, self.widths, self.stems, stages, meaning])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def decode(self, values: Mapping[str, Value]) -> Architecture:
@@ -323,8 +325,8 @@ def load_plugins(modules: Any, folder: str, source: str) -> None:
         for number, module in enumerate(modules):
             try:
                 importlib.import_module(str(module))
-            except ImportError as error:
-                faults.append(f"plugins[{number}]: cannot import {module!r}: {error}")
+            except Exception as error:  # whatever a user's module raises is a fault of the file that names it
+                faults.append(f"plugins[{number}]: cannot import {module!r}: {type(error).__name__}: {error}")
     finally:
         sys.path.pop(0)
     if faults:

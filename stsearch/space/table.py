@@ -21,6 +21,7 @@ FIELDS = tuple(field.name for field in fields(Cost))
 ENUMERABLE = 5_000_000
 """Spaces up to this size are enumerated whole; larger ones are sampled."""
 _SAMPLE = 200_000
+_INT64 = 2**63
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,13 @@ class CostTable:
 
     def __init__(self, space: SearchSpace, clip: ClipShape, classes: int) -> None:
         self.space, self.clip, self.classes = space, clip, classes
-        self._chains = [self._tabulate(width) for width in space.widths]
+        try:
+            self._chains = [self._tabulate(width) for width in space.widths]
+            largest = max(sum(int(step.cost.max()) for step in steps) + int(head.max()) for steps, head in self._chains)
+        except OverflowError:
+            largest = _INT64
+        if largest >= _INT64:
+            raise UserError(f"clips of {clip} (C x T x H x W) are too large: costs do not fit in 64 bits")
 
     def _tabulate(self, width: float) -> tuple[list[_Step], Ints]:
         """The steps of one width, and the cost ``(4,)`` of its head."""
