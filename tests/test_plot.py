@@ -43,7 +43,8 @@ def test_names_do_not_overlap_each_other_or_points(spread: float) -> None:
     ax.scatter([x for x, _ in points], [y for _, y in points])
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
-    boxes = place_labels(figure, ax, [(f"rMC{n}-18", point) for n, point in enumerate(points)], points, [])
+    labels = place_labels(figure, ax, [(f"rMC{n}-18", point) for n, point in enumerate(points)], points, [])
+    boxes = [label.box for label in labels]
     assert len(boxes) == 12
     for number, box in enumerate(boxes):
         assert all(overlap(box, other) == 0 for other in boxes[:number])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,23 @@ _GAP = 1.5
 _OUTSIDE = 1e6
 
 
+@dataclass(frozen=True)
+class Label:
+    """A name that has found its place."""
+
+    name: str
+    point: Point
+    """in data coordinates"""
+    offset: Point
+    """of its middle from the point, in points of 1/72 inch"""
+    box: Bbox
+    """in pixels"""
+
+
 def place_labels(
     figure: Figure, ax: Axes, labels: Sequence[tuple[str, Point]], points: Iterable[Point], lines: Iterable[Segment]
-) -> list[Bbox]:
-    """Write ``labels`` (name, point) and return their boxes in pixels.
+) -> list[Label]:
+    """Write ``labels`` (name, point) and return where they are.
 
     Every name tries places on growing rings around its point; a thin line leads back from those
     further away. Layout is done before, since it moves the points.
@@ -41,7 +55,7 @@ def place_labels(
     taken += [_along(ax, segment, scale) for segment in lines]
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     frame = ax.get_window_extent(renderer)
-    placed: list[Bbox] = []
+    placed: list[Label] = []
     for name, point in sorted(labels, key=lambda label: label[1], reverse=True):
         text = ax.annotate(name, point, (0, 0), textcoords="offset points", fontsize=8, ha="center", va="center")
         text.set_zorder(6)
@@ -49,7 +63,7 @@ def place_labels(
         offset, box, ring = _best(_pixels(ax, point), size.width, size.height, scale, taken, frame)
         text.set_position(offset)
         taken.append(box.padded(_GAP * scale))
-        placed.append(box)
+        placed.append(Label(name, point, offset, box))
         if ring > _RINGS[1]:
             _lead(ax, point, offset, size.width / scale / 2, size.height / scale / 2)
     return placed

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stsearch.report.labels import Segment
+    from stsearch.report.labels import Label, Segment
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
+_PIXELS_PER_POINT = 4 / 3
 TITLES = {
     "video_top1": "video top-1",
     "clip_top1": "clip top-1",
@@ -97,7 +98,7 @@ def plot(pareto: Pareto, path: Path) -> None:
         if path.suffix.lower() == ".html":
             _plotly(pareto, axes).write_html(path, include_plotlyjs=True)
         else:
-            _matplotlib(pareto, axes).savefig(path, dpi=200)
+            _matplotlib(pareto, axes)[0].savefig(path, dpi=200)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
@@ -111,7 +112,7 @@ def _searched(pareto: Pareto) -> list[Record]:
     return [r for r in (*pareto.front, *pareto.dominated) if r.architecture not in paper]
 
 
-def _matplotlib(pareto: Pareto, axes: _Axes) -> Figure:
+def _matplotlib(pareto: Pareto, axes: _Axes) -> tuple[Figure, list[Label]]:
     from matplotlib.figure import Figure
 
     from stsearch.report.labels import place_labels
@@ -130,8 +131,7 @@ def _matplotlib(pareto: Pareto, axes: _Axes) -> Figure:
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     names = [(record.network, axes.point(record)) for record in pareto.references]
     points = [axes.point(record) for record in (*_searched(pareto), *pareto.references)]
-    place_labels(figure, ax, names, points, lines)
-    return figure
+    return figure, place_labels(figure, ax, names, points, lines)
 
 
 def _draw_points(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
@@ -157,9 +157,14 @@ def _draw_points(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
         seen.add(kind)
 
 
+def _y_title(pareto: Pareto, axes: _Axes) -> str:
+    """Short; the title above says what the proxy is."""
+    return axes.title(axes.y, "proxy" if pareto.accuracy_of.startswith("proxy") else "published")
+
+
 def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
     ax.set_xlabel(axes.title(axes.x, pareto.cost_of))
-    ax.set_ylabel(axes.title(axes.y, "proxy" if pareto.accuracy_of.startswith("proxy") else "published"))
+    ax.set_ylabel(_y_title(pareto, axes))
     about = f"{pareto.study}: {pareto.trained} networks. Filled: on the front. Named: the paper's"
     ax.set_title(f"{about}\naccuracy: {pareto.accuracy_of}", fontsize=8.5, loc="left")
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
@@ -214,10 +219,8 @@ def _plotly(pareto: Pareto, axes: _Axes) -> Any:
         figure.add_scatter(
             x=[axes.point(r)[0] for r in records],
             y=[axes.point(r)[1] for r in records],
-            mode="markers+text",
+            mode="markers",
             name=kind,
-            text=[r.network if r.architecture in paper else "" for r in records],
-            textposition="top center",
             hovertext=[_hover(r) for r in records],
             hoverinfo="text",
             marker={
@@ -229,11 +232,30 @@ def _plotly(pareto: Pareto, axes: _Axes) -> Any:
     if axes.x in pareto.budget:
         cap = _scaled(axes.x, pareto.budget[axes.x])
         figure.add_vline(cap, line_dash="dash", line_color="#555555", annotation_text=f"budget {cap:g}")
+    for label in _matplotlib(pareto, axes)[1]:
+        _annotate(figure, label)
     figure.update_layout(
         template="plotly_white",
         legend={"orientation": "h", "y": -0.2},
         title=f"{pareto.study}: {pareto.trained} networks, accuracy of the {pareto.accuracy_of}",
         xaxis_title=axes.title(axes.x, pareto.cost_of),
-        yaxis_title=axes.title(axes.y, pareto.accuracy_of),
+        yaxis_title=_y_title(pareto, axes),
     )
     return figure
+
+
+def _annotate(figure: Any, label: Label) -> None:
+    """A name where matplotlib found room for it; the page is wider, so the room is there too."""
+    dx, dy = label.offset
+    figure.add_annotation(
+        x=label.point[0],
+        y=label.point[1],
+        text=label.name,
+        ax=dx * _PIXELS_PER_POINT,
+        ay=-dy * _PIXELS_PER_POINT,
+        arrowhead=0,
+        arrowwidth=0.6,
+        arrowcolor="#888888",
+        standoff=5,
+        font={"size": 11},
+    )
