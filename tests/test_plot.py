@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from stsearch.errors import UserError
 from stsearch.report.labels import overlap, place_labels
 from stsearch.report.pareto import published
-from stsearch.report.plot import STYLES, placement_class, plot
+from stsearch.report.plot import STYLES, _axes, _staircase, placement_class, plot
 from stsearch.space.published import NETWORKS, find_network
 
 
@@ -77,3 +78,11 @@ def test_published_front() -> None:
     assert eight.dominated_by(by_name["R(2+1)D-18"]) == []
     assert by_name["MC3-18"].metrics["gmacs"] == pytest.approx(21.671419904)
     assert set(NETWORKS) >= set(by_name)
+
+
+def test_the_line_is_the_front_of_the_two_axes_drawn() -> None:
+    """With a third objective the front holds points that these two axes show as dominated."""
+    result = published(8)
+    third = replace(result, objectives={**result.objectives, "params": "minimize"}, front=result.references)
+    drawn = _staircase(third, _axes(third))
+    assert drawn == sorted((r.metrics["gmacs"], r.metrics["video_top1"]) for r in result.front)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError, unknown
+from stsearch.report.front import minimised, non_dominated
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.search.records import Record
 from stsearch.search.spec import ACCURACIES
@@ -120,7 +121,7 @@ def _matplotlib(pareto: Pareto, axes: _Axes) -> tuple[Figure, list[Label]]:
     figure = Figure(figsize=(7.2, 4.8), layout="constrained")
     ax = figure.add_subplot()
     _draw_points(ax, pareto, axes)
-    front = [axes.point(record) for record in pareto.front]
+    front = _staircase(pareto, axes)
     _draw_front(ax, front)
     lines = _steps(front)
     if axes.x in pareto.budget:
@@ -172,18 +173,24 @@ def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
     ax.margins(x=0.08, y=0.10)
 
 
+def _staircase(pareto: Pareto, axes: _Axes) -> list[tuple[float, float]]:
+    """The front's points that no other dominates in these two axes, by x; with two objectives, all of them."""
+    values = [axes.point(record) for record in pareto.front]
+    signs = [pareto.objectives[axes.x] == "maximize", pareto.objectives[axes.y] == "maximize"]
+    keep = non_dominated(minimised(values, signs))
+    return sorted(point for point, kept in zip(values, keep, strict=True) if kept)
+
+
 def _steps(points: list[tuple[float, float]]) -> list[Segment]:
     """The front as a staircase of horizontal and vertical lines."""
-    ordered = sorted(points)
     lines: list[Segment] = []
-    for (x0, y0), (x1, y1) in pairwise(ordered):
+    for (x0, y0), (x1, y1) in pairwise(points):
         lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
     return lines
 
 
 def _draw_front(ax: Axes, points: list[tuple[float, float]]) -> None:
-    ordered = sorted(points)
-    xs, ys = [x for x, _ in ordered], [y for _, y in ordered]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
     ax.step(xs, ys, where="post", color="#333333", linewidth=1.1, zorder=2, label="front")
 
 
@@ -205,7 +212,7 @@ def _plotly(pareto: Pareto, axes: _Axes) -> Any:
     for record in (*_searched(pareto), *pareto.references):
         groups.setdefault(placement_class(record.parsed()), []).append(record)
     figure = go.Figure()
-    ordered = sorted(axes.point(record) for record in pareto.front)
+    ordered = _staircase(pareto, axes)
     figure.add_scatter(
         x=[x for x, _ in ordered],
         y=[y for _, y in ordered],
