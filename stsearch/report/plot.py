@@ -166,7 +166,9 @@ def _y_title(pareto: Pareto, axes: _Axes) -> str:
 def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
     ax.set_xlabel(axes.title(axes.x, pareto.cost_of))
     ax.set_ylabel(_y_title(pareto, axes))
-    about = f"{pareto.study}: {pareto.trained} networks. Filled: on the front. Named: the paper's"
+    count = len(pareto.objectives)
+    front = "the front" if count == 2 else f"the front of {count} objectives"
+    about = f"{pareto.study}: {pareto.trained} networks. Filled: on {front}. Named: the paper's"
     ax.set_title(f"{about}\naccuracy: {pareto.accuracy_of}", fontsize=8.5, loc="left")
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
