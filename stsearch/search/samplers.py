@@ -26,7 +26,7 @@ from stsearch.space.search_space import Parameter, SearchSpace, Value
 from stsearch.space.table import CostTable, Ints
 
 GP_UP_TO = 150
-"""``auto`` leaves the Gaussian process at this many trials: it then asks for seconds each."""
+"""``auto`` leaves the Gaussian process beyond this many trials: its proposals grow slow. Not yet measured here."""
 _TRIES = 24
 _WALK = 20_000
 

@@ -135,7 +135,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
 
 
 def _tune_sqlite(engine: sqlalchemy.Engine) -> None:
-    """Write-ahead log: readers such as a dashboard do not block the study, and commits cost 20 ms, not 34."""
+    """Write-ahead log: readers such as a dashboard do not block the study, and commits are cheaper."""
 
     def on_connect(connection: Any, _: object) -> None:
         cursor = connection.cursor()

@@ -69,6 +69,7 @@ def _step(session: Session, emit: Emit) -> bool:
             try:
                 _run_trial(session, emit)  # gives the lock back as soon as its network is known
             except Exhausted:
+                bury_dead(session)  # the trial that was opened for a network that there is not
                 return False
             return True
     if reference is not None:
