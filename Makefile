@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint clean
+NNI := .venv-nni
+
+.PHONY: run test test-nni lint clean
 
 run: $(VENV)/.core
 	$(BIN)/stsearch run quickstart
@@ -13,7 +15,13 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4
+	$(MAKE) test-nni
+
+# The bridge to NNI, in a layer over .venv that holds NNI and what its pins hold back.
+test-nni: $(NNI)/.done
+	$(NNI)/bin/python -c 'import stsearch.nni'
+	$(NNI)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/test_nni.py
 
 # torch first and pinned, so that nothing installed later replaces the build that is there.
 $(VENV)/.core: pyproject.toml constraints.txt
@@ -23,8 +31,16 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,flow]'
+	touch $@
+
+$(NNI)/.done: $(VENV)/.test constraints-nni.txt
+	test -x $(NNI)/bin/python || $(BIN)/python -m venv $(NNI)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(NNI)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/stsearch-core.pth"
+	$(NNI)/bin/pip install --quiet --constraint constraints-nni.txt --editable '.[nni]' || { \
+		echo "NNI could not be installed into $(NNI) (no network?), so the bridge to it is NOT tested." >&2; exit 1; }
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(NNI) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

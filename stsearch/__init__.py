@@ -12,8 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from stsearch.nets.build import build as build
-    from stsearch.report.pareto import open_study as open_study
     from stsearch.report.pareto import pareto_of as pareto_of
+    from stsearch.search.reading import read_study as read_study
+    from stsearch.search.storage import open_study as open_study
     from stsearch.space.architecture import Architecture as Architecture
     from stsearch.space.blueprint import ClipShape as ClipShape
     from stsearch.space.cost import network_cost as network_cost
@@ -29,8 +30,9 @@ _HOME = {
     "kind": "stsearch.space.kinds",
     "load_space": "stsearch.space.search_space",
     "network_cost": "stsearch.space.cost",
-    "open_study": "stsearch.report.pareto",
+    "open_study": "stsearch.search.storage",
     "pareto_of": "stsearch.report.pareto",
+    "read_study": "stsearch.search.reading",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -1,12 +1,19 @@
-"""Suites that the author of a plug-in inherits; see docs/plugins.md. pytest collects subclasses."""
+"""Suites that the author of a plug-in inherits; see docs/plugins.md. pytest collects subclasses.
+
+Importing it also registers the evaluator ``replay``: recorded trainings in place of new ones.
+"""
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import ClassVar
 
 import torch
 from torch.nn import functional
 
+from stsearch.data.motions import MotionsRecipe, load_motions
+from stsearch.evaluate import replay as replay
+from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.nets.build import build, modules
 from stsearch.nets.count import counted_flops
 from stsearch.space.architecture import BLOCKS, Architecture
@@ -57,3 +64,11 @@ class KindSuite:
         loss = functional.cross_entropy(network(torch.randn(4, *clip.sizes)), torch.tensor([0, 1, 2, 0]))
         loss.backward()  # type: ignore[no-untyped-call]
         assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in network.parameters())
+
+    def test_it_has_every_score(self) -> None:
+        """Training-free scores of a network with this kind are finite."""
+        data = load_motions(MotionsRecipe(name="motions", classes=2, clips=16, val_clips=10), 4, 16)
+        for block in BLOCKS:
+            subject = Subject(self.architecture(block), ClipShape(3, 4, 16, 16), data, 0, 0, 8, torch.device("cpu"))
+            scores = {name: SCORES[name](subject) for name in SCORES}
+            assert all(isfinite(score) for score in scores.values()), scores

@@ -12,6 +12,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes its time now and then
+settings.load_profile("any machine")
 
 TINY = """\
 space: paper-18

@@ -16,7 +16,7 @@ from tests.conftest import Cli
 
 
 def answer(*arguments: str) -> tuple[int, str]:
-    """Exit code and the line a user sees, through the console script's own handling."""
+    """Exit code and what is printed, or the line that a user sees where it failed, as the console script does it."""
     from stsearch.errors import StsearchError
 
     result = CliRunner().invoke(main, list(arguments))
@@ -24,7 +24,7 @@ def answer(*arguments: str) -> tuple[int, str]:
         return result.exception.exit_code, str(result.exception)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return result.exit_code, result.output
+    return result.exit_code, result.output if result.exit_code else result.stdout
 
 
 def data(*arguments: str) -> dict[str, object]:

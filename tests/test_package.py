@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stsearch.data.sources import DATASETS
 from stsearch.resources import names
-from stsearch.schema import parse_yaml
+from stsearch.schema import parse_yaml, validate
 from stsearch.search.spec import study_from_data
 from stsearch.space.search_space import space_from_data
 from tests.conftest import Cli
@@ -53,7 +54,10 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_documented_studies_are_valid(clips: Path) -> None:
-    (mine,) = blocks("docs/your-videos.md", "yaml")
+    mine, sections = blocks("docs/your-videos.md", "yaml")
+    for line in sections.splitlines():
+        (section,) = parse_yaml(line, "your-videos.md").values()
+        validate(DATASETS[section["name"]].recipe, section, line)
     study = study_from_data(parse_yaml(mine, "your-videos.md"), "your-videos.md", "mine")
     assert study.spec.data.name == "folder"
     (whole,) = blocks("docs/cli.md", "yaml")
@@ -65,23 +69,27 @@ def test_documented_space_is_valid() -> None:
     assert space_from_data(parse_yaml(text, "search-space.md")).size > 1
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def documented_commands(page: Path) -> list[str]:
+    """The commands of a page that need no study; those of one page go on from each other."""
+    return [
         command
-        for page in PAGES
         for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
         for command in re.findall(
             r"^\$ (stsearch (?:profile|space|pareto published).*?)(?:\s+#.*)?$", block, re.MULTILINE
         )
         if "mine.yaml" not in command
-    ],
+    ]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if documented_commands(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_documented_commands_run(command: str, cli: Cli) -> None:
+def test_documented_commands_run(page: Path, cli: Cli) -> None:
     import shlex
 
-    result = cli(*shlex.split(command)[1:])
-    assert result.returncode == 0, result.stderr
+    for command in documented_commands(page):
+        result = cli(*shlex.split(command)[1:])
+        assert result.returncode == 0, f"{command}: {result.stderr}"
 
 
 @pytest.mark.slow
@@ -95,7 +103,7 @@ def test_the_documented_plugin_works_in_one_function_and_one_test(tmp_path: Path
     suite = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_my_kinds.py"], capture_output=True, text=True, timeout=240
     )
-    assert "4 passed" in suite.stdout, suite.stdout + suite.stderr
+    assert "5 passed" in suite.stdout, suite.stdout + suite.stderr
     assert cli("profile", "3d-3d-dw3d-dw3d-dw3d@18", "--plugin", "my_kinds").returncode == 0
     settings = ["--set=space=mine.yaml", "--set=engine.workers=2", "--set=search.trials=6"]
     ran = cli("run", str(tiny), *settings)
@@ -117,7 +125,7 @@ def test_the_repository_names_no_machine_of_ours() -> None:
 
 @pytest.mark.slow
 def test_real_clips_are_searched_from_the_documented_study(real_videos: Path, tmp_path: Path, cli: Cli) -> None:
-    (mine,) = blocks("docs/your-videos.md", "yaml")
+    mine = blocks("docs/your-videos.md", "yaml")[0]
     (tmp_path / "mine.yaml").write_text(mine)
     (tmp_path / "clips").symlink_to(real_videos / "weizmann")
     quick = ["evaluate.epochs=2", "search.trials=4", "proxy={frames: 4, size: 16, width: 0.125}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+import numpy as np
 import optuna
 import psycopg
 import pytest
@@ -24,14 +26,17 @@ from optuna.trial import TrialState
 from stsearch.errors import UserError, WorldError
 from stsearch.evaluate import evaluators
 from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
-from stsearch.evaluate.train import EvaluationFailed, TrainRecipe
-from stsearch.report.pareto import open_study, pareto_of, trial_architecture
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.train import EvaluationFailed
+from stsearch.report.pareto import pareto_of, trial_architecture
 from stsearch.search import worker
-from stsearch.search.samplers import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.reading import read_study
 from stsearch.search.session import FAILURES_IN_A_ROW, bury_dead, open_session, standing
 from stsearch.search.spec import Study, load_study
-from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
-from stsearch.search.worker import Event, work
+from stsearch.search.storage import Lock, open_storage, open_study, surely_dead, this_worker
+from stsearch.search.training import Event
+from stsearch.search.worker import work
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.slow
@@ -60,9 +65,10 @@ def test_a_study_and_its_records(tiny: Path) -> None:
     study = load_study(str(tiny), ["search.start_with=paper", "search.trials=12", "budget.gmacs=1.7"])
     optuna_study, events = run(study)
     assert len(set(complete(optuna_study))) == 12
-    assert Counter(event["event"] for event in events) == {"start": 13, "epoch": 13, "done": 13}  # 12 and R2D
+    expected = {"clips": 1, "start": 13, "epoch": 13, "done": 13}  # 12 and R2D
+    assert Counter(event["event"] for event in events) == expected
     trial = optuna_study.trials[0]
-    record = trial.user_attrs["record"]
+    record = read_study("tiny").details(np.array([0]))[0]
     assert trial.user_attrs["network"] == "f-R2D-18"
     assert trial.user_attrs["flops_counted"] == round(2e9 * trial.user_attrs["gmacs"])
     assert trial.values == [trial.user_attrs["video_top1"], trial.user_attrs["gmacs"]]
@@ -70,7 +76,7 @@ def test_a_study_and_its_records(tiny: Path) -> None:
     assert set(record["provenance"]) >= {"torch", "optuna", "python", "machine"}
     assert optuna_study.metric_names == ["video_top1", "gmacs"]
 
-    front = pareto_of(optuna_study)
+    front = pareto_of(read_study("tiny"))
     assert front.trained == 12
     assert front.reference_point == {"video_top1": 0.0, "gmacs": 1.7}
     assert "R2D-18" in {r.network for r in front.references}
@@ -90,7 +96,7 @@ def test_paper_all_trains_what_is_over_budget_and_marks_it(tiny: Path) -> None:
         infeasible = trial.user_attrs["gmacs"] > 1.2
         assert (trial.constraints["gmacs"] > 0) == infeasible
         assert (trial.system_attrs["constraints"][0] > 0) == infeasible, "what optuna-dashboard reads"
-    front = pareto_of(optuna_study)
+    front = pareto_of(read_study("tiny"))
     assert all(r.feasible for r in front.front)
     assert {r.network for r in front.references if not r.feasible} >= {"R3D-18", "MC3-18"}
 
@@ -99,9 +105,11 @@ def test_results_do_not_depend_on_order_or_company(tiny: Path) -> None:
     def accuracies(name: str, networks: str) -> dict[str, tuple[float, float]]:
         study = load_study(str(tiny), [f"name={name}", f"search.start_with={networks}", "search.trials=3"])
         trials = run(study)[0].trials
+        stored = read_study(name)
+        sums = [record["trainings"][0]["loss_sum"] for record in stored.details(stored.complete)]
         return {
-            t.user_attrs[ARCHITECTURE]: (t.user_attrs["video_top1"], t.user_attrs["record"]["trainings"][0]["loss_sum"])
-            for t in trials
+            t.user_attrs[ARCHITECTURE]: (t.user_attrs["video_top1"], total)
+            for t, total in zip(trials, sums, strict=True)
         }
 
     first = accuracies("first", "[R3D-18, MC2-18, f-R2D-18]")
@@ -113,7 +121,7 @@ def test_kill_nine_at_ten_random_moments(tiny: Path, workers: int) -> None:
     rng = random.Random(workers)
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), f"--set=engine.workers={workers}", "--quiet",
-        "--set=search.sampler=exhaustive", "--set=search.trials=14", "--set=data.clips=120",
+        "--set=search.sampler=exhaustive", "--set=search.trials=14", "--set=data.clips=400",
         "--set=search.start_with=paper",
     ]  # fmt: skip
     kept: dict[int, tuple[str, float]] = {}
@@ -166,7 +174,7 @@ def test_an_exhaustive_study_ends_with_the_same_front_however_it_was_stopped(tin
     common = ["space=small.yaml", "search.sampler=exhaustive", "search.trials=99", "data.clips=60"]
 
     def front(name: str) -> list[Any]:
-        return [(r.architecture, r.metrics) for r in pareto_of(open_study(name)).front]
+        return [(r.architecture, r.metrics) for r in pareto_of(read_study(name)).front]
 
     run(load_study(str(tiny), [*common, "name=whole"]))
     stopped = load_study(str(tiny), [*common, "name=stopped"])
@@ -230,11 +238,10 @@ def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
     until = time.monotonic() + 60
     while victim is None and time.monotonic() < until:
         time.sleep(0.3)
-        if Path("studies/tiny.db").exists():
-            with_worker = [
-                t for t in open_study("tiny").trials if t.state == TrialState.RUNNING and "worker" in t.user_attrs
-            ]
-            victim = with_worker[0].user_attrs["worker"]["pid"] if with_worker else None
+        with contextlib.suppress(UserError):  # it has not begun yet
+            stored = read_study("tiny")
+            workers = [found["worker"] for found in stored.attributes(["worker"], stored.rows("RUNNING")) if found]
+            victim = workers[0]["pid"] if workers else None
     assert victim is not None
     os.kill(victim, signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
@@ -302,7 +309,7 @@ def test_a_count_that_differs_fails_loudly(tiny: Path, monkeypatch: pytest.Monke
 
 def test_any_fault_of_a_network_is_its_own(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plug-in kind that breaks fails its trials, with the reason, and no others."""
-    real = evaluators.EVALUATORS["train"].run
+    real = evaluators.evaluate_by_training
 
     def breaking(task: Task, on_epoch: OnEpoch) -> Evaluation:
         if task.architecture.stages[3][0] == "3d":
@@ -451,7 +458,7 @@ def test_two_workers_on_postgresql_killed_once(tiny: Path, postgres: str) -> Non
     assert done.returncode == 0, done.stderr
     study = open_study("tiny", postgres)
     assert len(complete(study)) == len(set(complete(study))) == 10
-    assert pareto_of(study).trained == 10
+    assert pareto_of(read_study("tiny", postgres)).trained == 10
 
 
 def test_a_database_that_restarts_is_waited_for(tiny: Path, postgres: str) -> None:

@@ -1,27 +1,50 @@
-"""Decoded clips on disk: one folder per key with plain ``.npy`` files and an index.
+"""Decoded videos on disk: what a cache consists of, how it is checked, listed and removed.
 
-Written to a temporary folder and renamed, so a cache is whole or absent. The folder is
-``$STSEARCH_CACHE``, else ``$XDG_CACHE_HOME/stsearch``, else ``~/.cache/stsearch``.
+A cache is a folder ``<key>`` in ``$STSEARCH_CACHE``, else ``$XDG_CACHE_HOME/stsearch``, else
+``~/.cache/stsearch``:
+
+- ``frames.bin``: uint8 ``(F, H, W, C)``, all readable videos one after the other, as listed;
+- ``journal.jsonl``: one line per listed video: its frames and their checksum, or why it is unreadable;
+- ``index.json``: where the videos come from, how they were decoded, what training needs at once;
+- ``unreadable.txt``: names and reasons, where there are any;
+- ``checked.json``: what was last compared with the checksums. The one file that depends on more
+  than the videos and the recipe.
+
+While it is built it is called ``<key>.building``; so a cache is whole or not there.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
+import re
 import shutil
-import tempfile
+import time
 import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from filelock import FileLock, Timeout
 
-from stsearch.errors import WorldError
+from stsearch.data.journal import INDEX, JOURNAL, Damaged, Index, Row, Totals, read_index, read_rows, sealed, unsealed
+from stsearch.data.stored import StoredFrames
+from stsearch.errors import UserError, WorldError, unknown
 
-Arrays = dict[str, npt.NDArray[np.generic]]
-Cached = tuple[Arrays, dict[str, Any]]
-_INDEX = "index.json"
+Progress = Callable[[str, int, int], None]
+"""``(what, done, of)``"""
+
+FRAMES, UNREADABLE, CHECKED = "frames.bin", "unreadable.txt", "checked.json"
+CHECKED_AT_ONCE = 1 << 30
+"""bytes of a cache that are compared with their checksums whenever it is loaded"""
+_CHUNK = 1 << 22
+_POLL_S = 0.5
+_BUILDING = ".building"
+_NAME = re.compile(r"([0-9a-f]{24})(\.building)?")
 
 
 def cache_folder() -> Path:
@@ -32,61 +55,287 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "stsearch"
 
 
-def _checksum(array: npt.NDArray[np.generic]) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).data.cast("B"))
+def building_folder(key: str) -> Path:
+    """Where a cache lies until it is whole."""
+    return cache_folder() / f"{key}{_BUILDING}"
 
 
-def store(key: str, arrays: Arrays, facts: dict[str, Any]) -> Cached:
-    """Write a cache and return its content; ``WorldError`` if the disk does not take it."""
-    home = cache_folder()
-    temporary: Path | None = None
+def cores() -> int:
+    """Processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A whole cache, opened."""
+
+    folder: Path
+    index: Index
+    totals: Totals
+    rows: tuple[Row, ...]
+
+    @property
+    def frames(self) -> StoredFrames:
+        """Of all splits."""
+        return StoredFrames(self.folder / FRAMES, 0, (self.totals.frames, *self.index.shape))
+
+
+def open_cache(key: str) -> Cache | None:
+    """A whole cache, or ``None`` if there is none.
+
+    Looks at everything but the frames, of which the size must be right. Raises ``Damaged``, and
+    ``WorldError`` where files may not be read.
+    """
+    folder = cache_folder() / key
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=home))
-        for name, array in arrays.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        index = {"facts": facts, "checksums": {name: _checksum(array) for name, array in arrays.items()}}
-        (temporary / _INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-        _publish(temporary, home / key)
+        if not folder.exists():
+            return None
+        index = read_index(folder)
+        if index.totals is None:
+            raise Damaged(f"{INDEX} is not finished")
+        journal = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).is_file() else b""
+        if zlib.crc32(journal) != index.totals.journal:
+            raise Damaged(f"{JOURNAL} does not match its checksum")
+        cache = Cache(folder, index, index.totals, tuple(read_rows(folder)))
+        size = cache.frames.path.stat().st_size if cache.frames.path.is_file() else 0
+        if size != cache.frames.nbytes:
+            raise Damaged(f"{FRAMES} has {size:,} bytes of {cache.frames.nbytes:,}")
     except OSError as error:
-        size = sum(array.nbytes for array in arrays.values()) / 1e6
         raise WorldError(
-            f"cannot write the clip cache of {size:,.0f} MB in {home}: {error.strerror or error}. "
-            "Free some space or set STSEARCH_CACHE to another folder"
-        ) from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return arrays, facts
-
-
-def _publish(temporary: Path, place: Path) -> None:
-    """Rename into place; if another worker was first, its cache is as good."""
-    try:
-        temporary.rename(place)
-    except OSError:
-        if not (place / _INDEX).is_file():
-            raise
-
-
-def load_cached(key: str) -> tuple[Cached | None, list[str]]:
-    """A cache, or ``None`` if there is none; one that is damaged is removed and named in the warnings."""
-    place = cache_folder() / key
-    if not place.exists():
-        return None, []
-    try:
-        index = json.loads((place / _INDEX).read_text(encoding="utf-8"))
-        arrays: Arrays = {}
-        for name, checksum in index["checksums"].items():
-            arrays[name] = np.load(place / f"{name}.npy", allow_pickle=False)
-            if _checksum(arrays[name]) != checksum:
-                raise ValueError(f"{name}.npy does not match its checksum")
-        return (arrays, index["facts"]), []
-    except PermissionError as error:
-        raise WorldError(
-            f"cannot read the clip cache {place}: {error.strerror}. Set STSEARCH_CACHE to another "
+            f"cannot read the clip cache {folder}: {error.strerror}. Set STSEARCH_CACHE to another "
             "folder or mend its permissions; the study can be resumed"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        shutil.rmtree(place, ignore_errors=True)
-        return None, [f"the clip cache {place} was damaged ({error}) and is built again"]
+    return cache
+
+
+def offsets(rows: Sequence[Row], frame: int) -> list[int]:
+    """Where each video begins in ``frames.bin``, and where the last one ends; ``frame`` is the bytes of one."""
+    return list(accumulate((row.frames * frame for row in rows), initial=0))
+
+
+def faulty(folder: Path, rows: Sequence[Row], frame: int, chosen: Sequence[int], progress: Progress) -> list[int]:
+    """Which of the ``chosen`` videos do not match their checksums; several are read at once."""
+    if not chosen:
+        return []
+    begins = offsets(rows, frame)
+    try:
+        file = os.open(folder / FRAMES, os.O_RDONLY)
+    except FileNotFoundError:
+        return [number for number in chosen if rows[number].frames]
+    except OSError as error:
+        raise WorldError(f"cannot read the clip cache {folder}: {error.strerror}") from None
+
+    def wrong(number: int) -> bool:
+        checksum, begin, end = 0, begins[number], begins[number + 1]
+        while begin < end:
+            try:
+                chunk = os.pread(file, min(_CHUNK, end - begin), begin)
+            except OSError:  # a bad sector, say
+                chunk = b""
+            if not chunk:
+                return True
+            checksum, begin = zlib.crc32(chunk, checksum), begin + len(chunk)
+        return checksum != rows[number].crc32
+
+    found = []
+    try:
+        with ThreadPoolExecutor(cores()) as pool:
+            for done, (number, is_wrong) in enumerate(zip(chosen, pool.map(wrong, chosen), strict=True), 1):
+                if is_wrong:
+                    found.append(number)
+                progress("checking the clip cache", done, len(chosen))
+    finally:
+        os.close(file)
+    return found
+
+
+def mark_checked(folder: Path, upcoming: int = 0) -> None:
+    """Note that the frames were found to be right, and with which video the next check begins."""
+    stat = (folder / FRAMES).stat()
+    content = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "next": upcoming}
+    with suppress(OSError):  # a cache may be read-only
+        (folder / CHECKED).write_text(sealed(content), encoding="utf-8")
+
+
+def check_frames(cache: Cache, progress: Progress) -> list[int]:
+    """Videos that do not match their checksums.
+
+    All are compared if the file is another one than at the last check, else as many as
+    ``CHECKED_AT_ONCE`` allows, going on where the last check ended.
+    """
+    stat = cache.frames.path.stat()
+    frame = math.prod(cache.index.shape)
+    count = len(cache.rows)
+    begin, most = 0, cache.frames.nbytes
+    with suppress(OSError, ValueError, KeyError):
+        mark = unsealed((cache.folder / CHECKED).read_text(encoding="utf-8"))
+        if (mark["size"], mark["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns):
+            begin, most = mark["next"] % count, CHECKED_AT_ONCE
+    chosen: list[int] = []
+    taken = 0
+    for number in (*range(begin, count), *range(begin)):
+        taken += cache.rows[number].frames * frame
+        if chosen and taken > most:
+            break
+        chosen.append(number)
+    found = faulty(cache.folder, cache.rows, frame, sorted(chosen), progress)
+    if not found:
+        mark_checked(cache.folder, (begin + len(chosen)) % count)
+    return found
+
+
+@contextmanager
+def writing(home: Path) -> Iterator[None]:
+    """Errors of the disk as one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = "it is no folder" if home.exists() and not home.is_dir() else error.strerror or error
+        raise WorldError(
+            f"cannot write the clip cache in {home}: {reason}. Free some space or set STSEARCH_CACHE "
+            "to another folder; what is decoded already is kept"
+        ) from None
+
+
+@contextmanager
+def locked(key: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """One process at a time builds or removes a cache; ``waiting`` is called now and then by the others.
+
+    The system gives the lock back when its holder dies.
+    """
+    home = cache_folder()
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home / f".{key}.lock")
+        wait_s = 0.0
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=wait_s)
+            except Timeout:
+                wait_s = _POLL_S
+                waiting()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """One cache, for a table."""
+
+    key: str
+    folder: Path
+    source: dict[str, str]
+    """``name`` of the data set and ``path``; empty if the index is broken"""
+    clip: dict[str, Any]
+    videos: int
+    """listed"""
+    done: int
+    """decoded or found to be unreadable"""
+    unreadable: int
+    nbytes: int
+    """on disk"""
+    whole: bool
+    used: float
+    """when it was loaded or written last, seconds since 1970"""
+    damage: str = ""
+    """what is wrong, without a look at the frames (see ``verify``)"""
+
+
+def _facts(folder: Path) -> CacheFacts:
+    match = _NAME.fullmatch(folder.name)
+    assert match
+    key, whole = match[1], match[2] is None
+    index, damage = Index(key, {}, {}, (0, 0, 0), 0), ""
+    try:
+        index = read_index(folder)
+        if whole:
+            open_cache(key)
+    except (Damaged, WorldError) as error:
+        damage = str(error)
+    rows = read_rows(folder)
+    files = [path.stat() for path in folder.iterdir()]
+    used = max((stat.st_mtime for stat in files), default=folder.stat().st_mtime)
+    return CacheFacts(
+        key, folder, index.source, index.clip, index.videos, len(rows), sum(bool(row.unreadable) for row in rows),
+        sum(stat.st_size for stat in files), whole, used, damage,
+    )  # fmt: skip
+
+
+def list_caches() -> list[CacheFacts]:
+    """All caches, whole or partly built, the one used last first."""
+    home = cache_folder()
+    found = []
+    try:
+        for folder in home.iterdir() if home.is_dir() else ():
+            if _NAME.fullmatch(folder.name) and folder.is_dir():
+                with suppress(FileNotFoundError):  # removed or finished just now
+                    found.append(_facts(folder))
+    except OSError as error:
+        raise WorldError(f"cannot read the clip caches in {home}: {error.strerror or error}") from None
+    return sorted(found, key=lambda facts: facts.used, reverse=True)
+
+
+def _named(keys: Collection[str]) -> list[CacheFacts]:
+    """The caches of some keys, of which the beginning is enough."""
+    there = list_caches()
+    chosen = []
+    for key in keys:
+        fit = [facts for facts in there if key and facts.key.startswith(key)]
+        if len({facts.key for facts in fit}) != 1:
+            raise UserError(unknown("clip cache", key, sorted({facts.key for facts in there})))
+        chosen += fit
+    return chosen
+
+
+def verify(key: str, progress: Progress) -> list[str]:
+    """Compare every video of a cache with its checksum: a line for each fault.
+
+    With faults, the next load decodes what is damaged again. The beginning of a key is enough.
+    """
+    faults = []
+    for facts in _named([key]):
+        if facts.damage:
+            faults.append(facts.damage)
+            continue
+        rows = read_rows(facts.folder)
+        frame = math.prod(read_index(facts.folder).shape)
+        wrong = faulty(facts.folder, rows, frame, range(len(rows)), progress)
+        faults += [f"{rows[number].name}: its frames do not match their checksum" for number in wrong]
+        if wrong:
+            (facts.folder / CHECKED).unlink(missing_ok=True)
+    return faults
+
+
+def prune(
+    keys: Collection[str] = (), *, unused_s: float | None = None, partial: bool = False, everything: bool = False
+) -> tuple[list[CacheFacts], list[CacheFacts]]:
+    """Remove caches: those of ``keys``, not used for ``unused_s`` seconds, not whole, or all.
+
+    Returns what was removed and what was left because a process builds it just now.
+    """
+    limit = -math.inf if unused_s is None else time.time() - unused_s
+    chosen = {facts.folder: facts for facts in _named(keys)}
+    for facts in list_caches():
+        if everything or facts.used < limit or (partial and (not facts.whole or facts.damage)):
+            chosen[facts.folder] = facts
+    removed, busy = [], []
+    home = cache_folder()
+    for facts in chosen.values():
+        lock = FileLock(home / f".{facts.key}.lock")
+        try:
+            with lock.acquire(timeout=0):
+                gone = home / f".{facts.folder.name}.{os.getpid()}.removed"
+                facts.folder.rename(gone)  # at once, so that nobody loads half a cache
+            removed.append(facts)
+        except Timeout:
+            busy.append(facts)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise WorldError(f"cannot remove the clip cache {facts.folder}: {error.strerror or error}") from None
+    for gone in home.glob(".*.removed"):
+        shutil.rmtree(gone, ignore_errors=True)
+    return removed, busy

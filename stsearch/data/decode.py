@@ -1,19 +1,38 @@
-"""One video file to uint8 frames, with PyAV."""
+"""One video file to upright uint8 frames, with PyAV."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.error import FFmpegError
+from av.container import InputContainer
+from av.error import ArgumentError, FFmpegError
+from av.stream import Disposition
 
-_FALLBACK_FPS = 25.0
+from stsearch.data.picture import MAX_PIXELS, Fit, Orientation, Painter, Picture, PictureTooLarge, check_pixels
+from stsearch.data.picture import orientation as orientation_of
+from stsearch.data.sampling import Times, frame_times
+
 MAX_FRAMES = 100_000
 """Kept frames of one video; beyond it the rest is not decoded."""
+MIN_WHOLE = 0.5
+"""Share of the frames in its table that must be there of a file that is cut short."""
+_FALLBACK_RATE = 25.0
+_MOST_RATE = 1000.0
+_PLAYLISTS = {"concat", "dash", "hls", "imf", "rtsp", "sdp"}
+_TEXT = {"adf", "bin", "idf", "tty", "xbin"}
+_NOT_SHOWN = Disposition.attached_pic | Disposition.timed_thumbnails
+
+Numbers = npt.NDArray[np.int64]
+Choose = Callable[[Times], Numbers]
+Decoder = Literal["pyav", "torchcodec"]
 
 
 class NotAVideo(Exception):
@@ -21,66 +40,323 @@ class NotAVideo(Exception):
 
 
 class UnreadableVideo(Exception):
-    """The file is a video but breaks while it is decoded, or holds no frame."""
+    """The file is a video, but too little of it decodes, or it is larger than what is taken."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """Decoded frames and their rate."""
+    """Decoded frames."""
 
     frames: npt.NDArray[np.uint8]
-    """``(F, H, W, 3)`` RGB"""
+    """``(F, H, W, 3)`` RGB, upright"""
+    times: Times
+    """``(F,)`` seconds from the first frame of the file; increasing, but for frames chosen twice"""
+    damage: str | None = None
+    """what of the file could not be used, in words; ``None`` for a whole file"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a file says of itself and what its packets and its first frame show."""
+
+    container: str
+    """FFmpeg's names of the format, such as ``mov,mp4,m4a,3gp,3g2,mj2``"""
+    codec: str
+    pixel_format: str
+    height: int
+    """upright"""
+    width: int
+    rotation: int
+    """degrees clockwise by which stored frames are turned"""
+    mirrored: bool
+    pixel_aspect: float
+    """width of a stored pixel divided by its height"""
     fps: float
-    """of the kept frames"""
+    """mean rate of the packets' times"""
+    frames: int
+    """packets that should give a frame; not decoded"""
+    seconds: float
+    header_frames: int
+    """what the header says; 0 where it says nothing"""
+    streams: int
+    """of video, cover pictures left out"""
+    audio: int
+    """streams of sound"""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
 
 
-def decode(path: Path, height: int, width: int, *, frames: float, span: float) -> Video:
-    """Decode ``path``, resized to ``height`` x ``width``, upright, in decode order.
+def decode(
+    path: Path,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    fit: Fit = "stretch",
+    choose: Choose | None = None,
+    decoder: Decoder = "pyav",
+) -> Video:
+    """The frames of ``path``, upright, in the order in which they decode.
 
-    Every k-th frame is kept, with k so small that ``frames`` frames are left of ``span`` seconds
-    (or of a shorter video as a whole) where the file has them. Raises ``NotAVideo`` or
-    ``UnreadableVideo``.
+    Frames have ``height`` x ``width`` pixels, or the size of the first frame. ``choose`` gets the
+    times ``(N,)`` of all frames and gives the numbers ``(K,)`` of those to keep, not decreasing;
+    others are decoded but not converted. It is asked before anything is decoded, with times from
+    the packets, and a second time only where the decoder gives another number of frames than there
+    are packets.
+
+    A file in which a packet does not decode is not used: what comes after cannot be trusted to be in
+    its place. One that ends before the frames that its table lists is used, and ``Video.damage`` says
+    so, where at least half of them are there. What the decoder conceals counts as decoded.
+
+    Raises ``NotAVideo`` or ``UnreadableVideo``, each with its reason; ``ValueError`` where only one
+    of ``height`` and ``width`` is given; ``UserError`` where ``decoder`` is not installed.
     """
+    if (height is None) != (width is None):
+        raise ValueError(f"height and width are given together or not at all; given {height} and {width}")
+    if decoder == "torchcodec":
+        from stsearch.data.torchcodec import decode_torchcodec
+
+        video = decode_torchcodec(path, height, width, fit, choose)
+        if video is not None:
+            return video
+    if choose is None:
+        decoded = _decode_pass(path, Painter(height, width, fit), None)
+        return decoded.video(decoded.times, np.array(sorted(decoded.pictures)))
+    times = packet_times(path)
+    numbers = choose(times)
+    decoded = _decode_pass(path, Painter(height, width, fit), frozenset(numbers.tolist()))
+    if len(decoded.times) != len(times):
+        times = decoded.times
+        numbers = choose(times)
+        if not decoded.pictures.keys() >= set(numbers.tolist()):
+            decoded = _decode_pass(path, Painter(height, width, fit), frozenset(numbers.tolist()))
+    return decoded.video(times, numbers)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """The file and its best video stream; ``NotAVideo`` or ``UnreadableVideo`` with the reason."""
+    if not os.path.isfile(path):
+        raise NotAVideo("it is no file" if os.path.lexists(path) else "there is no such file")
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = av.open(
+            f"file:{path.absolute()}", metadata_errors="ignore", container_options={"protocol_whitelist": "file"}
+        )
     except (FFmpegError, OSError, ValueError) as error:
-        raise NotAVideo(_reason(error)) from None
+        raise NotAVideo("the file is empty" if os.path.getsize(path) == 0 else reason(error)) from None
     with container:
-        if not container.streams.video:
-            raise NotAVideo("there is no video stream in it")
-        best = container.streams.best("video")
-        stream = best if isinstance(best, av.VideoStream) else container.streams.video[0]
+        formats = set(container.format.name.split(","))
+        if formats & _PLAYLISTS:
+            raise NotAVideo(f"it is a playlist ({container.format.name}), not a video")
+        if formats & _TEXT:
+            raise NotAVideo(f"it is text ({container.format.name}), not a video")
+        stream = _best(container)
         stream.thread_type = "SLICE"  # files are decoded side by side; frame threads would only queue
-        fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-        every = max(1, int(fps * min(span, _seconds(container) or span) / frames))
         try:
-            kept = list(_frames(container, stream, every, height, width))
+            check_pixels(stream.width, stream.height)
+        except PictureTooLarge as error:
+            raise UnreadableVideo(str(error)) from None
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        yield container, stream
+
+
+def _best(container: InputContainer) -> av.VideoStream:
+    shown = [stream for stream in container.streams.video if not stream.disposition & _NOT_SHOWN]
+    if not shown:
+        covers = ", only a cover picture" if container.streams.video else ""
+        raise NotAVideo(f"there is no video stream in it{covers}")
+    readable = [stream for stream in shown if stream.codec_context is not None]
+    if not readable:
+        raise UnreadableVideo("FFmpeg has no decoder for it")
+    best = container.streams.best("video")
+    return next(
+        (stream for stream in readable if best is not None and stream.index == best.index),
+        max(readable, key=lambda stream: stream.width * stream.height),
+    )
+
+
+def packet_times(path: Path) -> Times:
+    """Times ``(N,)`` of the frames that the packets promise, without decoding."""
+    with opened(path) as (container, stream):
+        return _packet_times(container, stream)
+
+
+def _packet_times(container: InputContainer, stream: av.VideoStream) -> Times:
+    pts: list[int | None] = []
+    dts: list[int | None] = []
+    tiny = 1 if stream.codec_context.name == "mpeg4" else 0  # an encoder's place holder for a later frame
+    try:
+        for packet in container.demux(stream):
+            if packet.size > tiny and not packet.is_discard:
+                pts.append(packet.pts)
+                dts.append(packet.dts)
+    except (FFmpegError, OSError):
+        pass  # what can be decoded up to here shows in decoding
+    if not pts:
+        raise UnreadableVideo("it holds no frames")
+    known = [stamp for stamp in pts if stamp is not None]
+    stamps: list[int | None] = [*sorted(known)] if len(known) == len(pts) else dts
+    return frame_times(stamps, _unit(stream), rate_of(stream))
+
+
+@dataclass
+class _Decoded:
+    """What one pass over a file gave."""
+
+    times: Times
+    """``(N,)`` of all frames that decode"""
+    pictures: dict[int, Picture]
+    """by number of the frame"""
+    damage: str | None
+
+    def video(self, times: Times, numbers: Numbers) -> Video:
+        """The frames ``numbers`` at ``times``."""
+        within = [number for number in numbers.tolist() if number in self.pictures]
+        return Video(np.stack([self.pictures[number] for number in within]), times[within], self.damage)
+
+
+@dataclass
+class _Progress:
+    """Of a pass over a file."""
+
+    packets: int = 0
+    pts: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+
+
+def _decode_pass(path: Path, painter: Painter, wanted: frozenset[int] | None) -> _Decoded:
+    """Decode all of ``path``, keep the frames ``wanted`` (all: ``None``)."""
+    done = _Progress()
+    pictures: dict[int, Picture] = {}
+    with opened(path) as (container, stream):
+        aspect = float(stream.sample_aspect_ratio or 1)
+        damage = None
+        for number, frame in enumerate(_frames(container, stream, done)):
+            if wanted is None or number in wanted:
+                if len(pictures) == MAX_FRAMES:
+                    damage = f"only the first {MAX_FRAMES:,} frames are kept"
+                    break
+                pictures[number] = _painted(painter, frame, aspect)
+        if not done.pts:
+            raise UnreadableVideo("no frame can be decoded")
+        _refuse_image(container, stream, len(done.pts))
+        damage = damage or _cut_short(len(done.pts), done.packets, _indexed(container, stream))
+        stamps = done.pts if None not in done.pts else done.dts
+        return _Decoded(frame_times(stamps, _unit(stream), rate_of(stream)), pictures, damage)
+
+
+def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) -> Iterator[av.VideoFrame]:
+    """All frames in the order in which they decode, counted in ``done``; ``UnreadableVideo`` where it breaks."""
+    packets = container.demux(stream)
+    more = True
+    while more:
+        try:
+            packet = next(packets, None)
+            if packet is not None and not packet.size:
+                continue  # an empty packet in mid-stream would end the decoder
+            more = packet is not None
+            done.packets += packet is not None and not packet.is_discard
+            frames = stream.codec_context.decode(packet)
         except (FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideo(_reason(error)) from None
-    if not kept:
+            raise UnreadableVideo(f"it breaks after {len(done.pts):,} frames: {_why(container, error)}") from None
+        for frame in frames:
+            done.pts.append(frame.pts)
+            done.dts.append(frame.dts)
+            yield frame
+
+
+def _why(container: InputContainer, error: Exception) -> str:
+    if container.format.name == "webp_pipe":
+        return "FFmpeg decodes no animated WebP"
+    more = f"; frames of more than {MAX_PIXELS:,} pixels are not taken" if isinstance(error, ArgumentError) else ""
+    return reason(error) + more
+
+
+def _painted(painter: Painter, frame: av.VideoFrame, aspect: float) -> Picture:
+    try:
+        return painter.paint(frame, aspect)
+    except PictureTooLarge as error:
+        raise UnreadableVideo(str(error)) from None
+    except (FFmpegError, OSError, ValueError) as error:
+        raise UnreadableVideo(f"frames of {frame.format.name} cannot be converted: {reason(error)}") from None
+
+
+def _refuse_image(container: InputContainer, stream: av.VideoStream, frames: int) -> None:
+    if frames == 1 and (container.format.name == "image2" or container.format.name.endswith("_pipe")):
+        raise NotAVideo(f"it is a still image ({stream.codec_context.name}), not a video")
+
+
+def _cut_short(decoded: int, packets: int, indexed: int) -> str | None:
+    """What a file lacks of the frames in its table; ``UnreadableVideo`` where it is more than half."""
+    if packets >= indexed:
+        return None
+    said = f"the file is cut short: {decoded:,} of {indexed:,} frames decode"
+    if decoded < MIN_WHOLE * indexed:
+        raise UnreadableVideo(said)
+    return said
+
+
+def _indexed(container: InputContainer, stream: av.VideoStream) -> int:
+    """Frames in the file's table of frames; 0 in containers whose table is not of all frames."""
+    if "mov" not in container.format.name.split(","):
+        return 0
+    return sum(not entry.is_discard for entry in stream.index_entries)
+
+
+def _unit(stream: av.VideoStream) -> float:
+    return float(stream.time_base or 1)
+
+
+def rate_of(stream: av.VideoStream) -> float:
+    """Frames per second by the header, within reason."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 0 < rate <= _MOST_RATE:
+            return float(rate)
+    return _FALLBACK_RATE
+
+
+def first_picture(path: Path) -> Picture:
+    """The first frame ``(H, W, 3)``, upright, at its own size; raises as ``decode`` does."""
+    with opened(path) as (container, stream):
+        return _painted(Painter(None, None, "stretch"), _first(container, stream), 1.0)
+
+
+def _first(container: InputContainer, stream: av.VideoStream) -> av.VideoFrame:
+    frame = next(_frames(container, stream, _Progress()), None)
+    if frame is None:
         raise UnreadableVideo("no frame can be decoded")
-    return Video(np.stack(kept), fps / every)
+    return frame
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream, every: int, height: int, width: int
-) -> Iterator[npt.NDArray[np.uint8]]:
-    for number, frame in enumerate(container.decode(stream)):
-        if number % every:
-            continue
-        if number // every >= MAX_FRAMES:
-            return
-        turned = round(frame.rotation / 90) % 4
-        h, w = (width, height) if turned % 2 else (height, width)
-        pixels = frame.reformat(width=w, height=h, format="rgb24", interpolation="AREA").to_ndarray()
-        yield np.ascontiguousarray(np.rot90(pixels, turned))
+def probe(path: Path) -> Probe:
+    """Facts about ``path``; only its first frame is decoded. Raises as ``decode`` does."""
+    with opened(path) as (container, stream):
+        first = _first(container, stream)
+        turn: Orientation = orientation_of(first)
+        times = packet_times(path)
+        _refuse_image(container, stream, len(times))
+        fps = (len(times) - 1) / float(times[-1]) if len(times) > 1 else rate_of(stream)
+        size = (first.width, first.height) if turn.transposed else (first.height, first.width)
+        return Probe(
+            container=container.format.name,
+            codec=stream.codec_context.name,
+            pixel_format=first.format.name,
+            height=size[0],
+            width=size[1],
+            rotation=turn.rotation,
+            mirrored=turn.mirrors,
+            pixel_aspect=float(stream.sample_aspect_ratio or 1),
+            fps=fps,
+            frames=len(times),
+            seconds=len(times) / fps,
+            header_frames=stream.frames,
+            streams=sum(not one.disposition & _NOT_SHOWN for one in container.streams.video),
+            audio=len(container.streams.audio),
+        )
 
 
-def _seconds(container: av.container.InputContainer) -> float:
-    """Duration by the header; 0 where it says nothing."""
-    return (container.duration or 0) / av.time_base
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """One line that says why."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0]

@@ -221,10 +221,21 @@ class MotionsRecipe(Strict):
         return given
 
 
-def motion_names(recipe: MotionsRecipe) -> tuple[str, ...]:
-    """The classes: each motion, then its reversal."""
-    pairs = MOTIONS[: recipe.classes // 2]
-    return tuple(name for pair in pairs for name in (pair.forward, pair.backward))
+@dataclass(frozen=True)
+class Motions:
+    """The set that a recipe describes."""
+
+    recipe: MotionsRecipe
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Each motion, then its reversal."""
+        pairs = MOTIONS[: self.recipe.classes // 2]
+        return tuple(name for pair in pairs for name in (pair.forward, pair.backward))
+
+    def load(self, frames: int, size: int, progress: Callable[[str, int, int], None]) -> ClipData:
+        """Rendered clips of ``frames`` x ``size`` x ``size``, with room for crops."""
+        return load_motions(self.recipe, frames, size)
 
 
 def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
@@ -235,11 +246,12 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
     train = _split(pairs, recipe.clips, frames, canvas, generator)
     splits = {"train": train}
     splits["val"] = _split(pairs, recipe.val_clips, frames, canvas, generator)
+    assert isinstance(train.frames, torch.Tensor)
     mean, std = channel_statistics(train.frames)
     key = repr((sorted(recipe.model_dump().items()), frames, size, RENDERING))
     return ClipData(
         name="motions",
-        classes=motion_names(recipe),
+        classes=Motions(recipe).classes,
         splits=splits,
         mean=mean,
         std=std,

@@ -1,46 +1,63 @@
-"""Decoded videos as one flat array of frames, and how clips are drawn from them in batches.
+"""Decoded videos as one flat array of frames, and which frames make a clip.
 
-Videos of different lengths lie one after the other in ``frames``; a clip is a gather. So
-temporal and spatial augmentation of a whole batch is one indexing operation, on the device
-where the frames are.
+Videos of different lengths lie one after the other in ``frames``. ``stsearch.data.augment`` says
+how clips are cut from them, ``stsearch.data.loader`` where they are meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
-from stsearch.errors import UserError
+from stsearch.data.stored import StoredFrames
 
 
 @dataclass(frozen=True)
 class VideoSet:
-    """The videos of one split."""
+    """The videos of one split; all but ``frames`` is on the CPU."""
 
-    frames: torch.Tensor
-    """uint8 ``(F, H, W, C)``, all videos one after the other"""
+    frames: torch.Tensor | StoredFrames
+    """uint8 ``(F, H, W, C)``, all videos one after the other; a tensor on any device, or in a file"""
     starts: torch.Tensor
-    """int64 ``(V,)``, first frame of each video"""
+    """int64 ``(V,)``, first frame of each video, counted in ``frames``"""
     lengths: torch.Tensor
     """int64 ``(V,)``, frames of each video, at least 1"""
     windows: torch.Tensor
-    """float32 ``(V,)``, frames that one clip covers, at most the length"""
+    """float32 ``(V,)``, frames that one clip covers, at most ``lengths / segments``"""
     labels: torch.Tensor
     """int64 ``(V,)``"""
+    segments: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    """int64 ``(V,)``, equal parts of a video that are no neighbours in time: no clip crosses from one
+    to the next; by default every video is one"""
+
+    def __post_init__(self) -> None:
+        if not len(self.segments):
+            object.__setattr__(self, "segments", torch.ones_like(self.lengths))
 
     def __len__(self) -> int:
         return int(self.labels.numel())
 
-    def to(self, device: torch.device) -> VideoSet:
-        """The same videos on ``device``."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
-
     @property
     def nbytes(self) -> int:
         """Bytes of the frames."""
-        return self.frames.numel()
+        return self.frames.nbytes
+
+    @property
+    def frame(self) -> tuple[int, int, int]:
+        """Height, width and channels of a frame."""
+        height, width, channels = self.frames.shape[1:]
+        return int(height), int(width), int(channels)
+
+
+@dataclass(frozen=True)
+class Residence:
+    """Where the clips are while networks are trained on ``device``."""
+
+    device: torch.device
+    text: str
+    """the place and why it was chosen, such as ``on cuda:0 (1.2 of 130 GB)``"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,15 @@ class ClipData:
     """changes when content or recipe do"""
     notes: tuple[str, ...] = ()
     """what the user should know, such as files that could not be read"""
+    modality: Literal["rgb", "flow"] = "rgb"
+    """``flow``: channel 0 is motion to the right, 1 motion downwards, 127.5 is none; mirroring negates channel 0"""
+    residence: Residence | None = None
+    """once ``stsearch.data.loader.resident`` has chosen it"""
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip: 3 of RGB, 2 of flow."""
+        return self.splits["train"].frame[2]
 
 
 def channel_statistics(frames: torch.Tensor, most: int = 4096) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -73,85 +99,17 @@ def channel_statistics(frames: torch.Tensor, most: int = 4096) -> tuple[tuple[fl
 def frame_positions(
     videos: VideoSet, index: torch.Tensor, frames: int, place: torch.Tensor, phase: torch.Tensor
 ) -> torch.Tensor:
-    """Which frames make the clips: int64 ``(B, T)`` into ``videos.frames``.
+    """Which frames make the clips of the videos ``index`` ``(B,)``: int64 ``(B, T)`` into ``videos.frames``.
 
-    A clip covers the video's window, cut into ``frames`` equal parts; ``place`` (0 to 1) slides
-    the window over the video, ``phase`` (0 to 1) picks the instant within each part. A window
-    shorter than ``frames`` repeats frames.
+    A clip covers the video's window, cut into ``frames`` equal parts; ``place`` ``(B,)`` (0 to 1)
+    slides the window over the video, ``phase`` ``(B,)`` (0 to 1) picks the instant within each part.
+    A window shorter than ``frames`` repeats frames. In a video of ``n`` segments, ``place`` is cut
+    into ``n`` equal parts, and each slides the window over its own segment.
     """
-    lengths, window = videos.lengths[index], videos.windows[index]
-    begin = place * (lengths - window)
-    parts = (torch.arange(frames, device=index.device) + phase[:, None]) * (window / frames)[:, None]
-    position = (begin[:, None] + parts).floor().long()
-    return videos.starts[index][:, None] + position.clamp(min=0).minimum(lengths[:, None] - 1)
-
-
-def gather(
-    videos: VideoSet, positions: torch.Tensor, top: torch.Tensor, left: torch.Tensor, size: int, flip: torch.Tensor
-) -> torch.Tensor:
-    """Clips uint8 ``(B, C, T, size, size)``, channels last in memory.
-
-    ``positions`` is ``(B, T)``; ``top`` and ``left`` (pixels) and ``flip`` (bool) are ``(B,)``.
-    """
-    span = torch.arange(size, device=positions.device)
-    rows = top[:, None] + span
-    columns = left[:, None] + torch.where(flip[:, None], span.flip(0), span)
-    clips = videos.frames[positions[:, :, None, None], rows[:, None, :, None], columns[:, None, None, :]]
-    return clips.permute(0, 4, 1, 2, 3)
-
-
-def crop_room(videos: VideoSet, size: int) -> tuple[int, int]:
-    """Spare pixels (height, width) around a crop of ``size``."""
-    height, width = int(videos.frames.shape[1]), int(videos.frames.shape[2])
-    if size > min(height, width):
-        raise UserError(f"a clip of {size}x{size} pixels does not fit in cached frames of {height}x{width}")
-    return height - size, width - size
-
-
-def training_batches(
-    videos: VideoSet, frames: int, size: int, batch: int, flip: bool, generator: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch in random order: clips ``(B, C, T, H, W)`` uint8 and labels ``(B,)``.
-
-    Temporal position, crop and, if ``flip``, mirroring are random. A last batch of one clip is
-    left out (BatchNorm needs two). ``generator`` is a CPU generator, so that the order does not
-    depend on the device.
-    """
-    device = videos.frames.device
-    spare_rows, spare_columns = crop_room(videos, size)
-    order = torch.randperm(len(videos), generator=generator)
-    for begin in range(0, len(order), batch):
-        chosen = order[begin : begin + batch]
-        count = len(chosen)
-        if count == 1 and len(order) > 1:
-            return
-        draws = torch.rand(5, count, generator=generator).to(device)
-        index = chosen.to(device)
-        positions = frame_positions(videos, index, frames, draws[0], draws[1])
-        top = (draws[2] * (spare_rows + 1)).long().clamp(max=spare_rows)
-        left = (draws[3] * (spare_columns + 1)).long().clamp(max=spare_columns)
-        mirrored = (draws[4] < 0.5) & flip
-        yield gather(videos, positions, top, left, size, mirrored), videos.labels[index]
-
-
-def evaluation_views(videos: VideoSet, frames: int, clips: int) -> list[torch.Tensor]:
-    """Frame positions ``(V, T)`` of ``clips`` clips evenly spread over every video, without repeats.
-
-    Where all videos are as short as a clip, the views coincide and one is left.
-    """
-    index = torch.arange(len(videos), device=videos.frames.device)
-    views: list[torch.Tensor] = []
-    for number in range(clips):
-        place = torch.full_like(videos.windows, number / (clips - 1) if clips > 1 else 0.5)
-        phase = torch.full_like(videos.windows, (number + 0.5) / clips)
-        view = frame_positions(videos, index, frames, place, phase)
-        if not any(torch.equal(view, seen) for seen in views):
-            views.append(view)
-    return views
-
-
-def centre_crop(videos: VideoSet, positions: torch.Tensor, size: int) -> torch.Tensor:
-    """Clips uint8 ``(B, C, T, size, size)`` from the middle of the frames at ``positions`` ``(B, T)``."""
-    spare_rows, spare_columns = crop_room(videos, size)
-    zeros = torch.zeros(len(positions), dtype=torch.long, device=positions.device)
-    return gather(videos, positions, zeros + spare_rows // 2, zeros + spare_columns // 2, size, zeros.bool())
+    segments, window = videos.segments[index], videos.windows[index]
+    length = videos.lengths[index] // segments
+    segment = (place * segments).floor().long().clamp(min=0).minimum(segments - 1)
+    begin = (place * segments - segment) * (length - window)
+    parts = (torch.arange(frames) + phase[:, None]) * (window / frames)[:, None]
+    within = (begin[:, None] + parts).floor().long().clamp(min=0).minimum(length[:, None] - 1)
+    return (videos.starts[index] + segment * length)[:, None] + within

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, field_validator
+from torch import nn
 
 from stsearch.data.videos import ClipData
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Training, TrainRecipe, train
+from stsearch.errors import unknown
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.scores import SCORES, Subject
+from stsearch.evaluate.train import Epoch, EvaluationFailed, Rung, Training, train
 from stsearch.nets.build import build
 from stsearch.registry import Registry
 from stsearch.schema import Strict
@@ -25,19 +33,102 @@ class Evaluation:
 
     clip_top1: float
     video_top1: float
+    video_top5: float
+    per_class: tuple[float | None, ...]
+    """video@1 of the videos of each class; ``None`` for a class without validation videos"""
     seconds: float
     clips_per_second: float
     trainings: tuple[Training, ...]
     seeds: tuple[int, ...]
     device: str
+    clips_trained: int
+    """training clips seen in this evaluation; not those that a checkpoint brought"""
+    epochs_trained: int
+    """epochs of this evaluation, over all repeats; not those that a checkpoint brought"""
+    stopped: str = ""
+    """why training ended at a rung; empty where it went to its end"""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What may be an objective."""
+        return {"video_top1": self.video_top1, "clip_top1": self.clip_top1}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a record."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What is known of a network that was not trained; there is no accuracy."""
+
+    name: str
+    """of the score"""
+    score: float
+    """mean over the seeds, larger is better"""
+    scores: tuple[float, ...]
+    """one per seed"""
+    seconds: float
+    seeds: tuple[int, ...]
+    """of the initial weights"""
+    device: str
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What may be an objective."""
+        return {"score": self.score}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a record."""
+        return asdict(self)
+
+
+class ScoreRecipe(Strict):
+    """The ``evaluate:`` section for a training-free score."""
+
+    name: Literal["score"] = "score"
+    score: str
+    clips: Annotated[int, Field(ge=2, le=4096)] = 32
+    """training clips to look at, for ``naswot``; the same for all networks of a study"""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
+    """initial weights; the score is the mean"""
+
+    @field_validator("score")
+    @classmethod
+    def _known(cls, given: str) -> str:
+        if given not in SCORES:
+            raise ValueError(unknown("score", given, SCORES))
+        return given
+
+
 OnEpoch = Callable[[int, Epoch], None]
 """``(repeat from 0, epoch)``"""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A network at a rung."""
+
+    rungs: tuple[Rung, ...]
+    """its results at all rungs so far; the last is the one that it has reached"""
+    clips: int
+    """training clips seen since it was begun or taken up"""
+    epochs: int
+    """the same in epochs"""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a training that may end early asks of the search, and where it is put away."""
+
+    reached: Callable[[Reached], str | None]
+    """told at every rung; why training ends here, or ``None`` to go on"""
+    checkpoint: Path
+    """file to go on from, if it is there"""
+    expected: bool
+    """whether it should be there"""
+    note: Callable[[str], None]
+    """hears what a user should know: that there is no checkpoint, or that none can be written"""
 
 
 @dataclass(frozen=True)
@@ -52,14 +143,28 @@ class Task:
     seed: int
     """of the study; the trainings' seeds follow from it and the architecture"""
     device: torch.device
+    course: Course | None = None
+    """``None``: training goes to its end, and nothing is put away"""
+    space: Any = None
+    """the search space of the study in the proxy's widths, for evaluators that share weights; opaque here"""
+
+
+def _nothing_missing() -> None: ...
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A recipe model (a section of YAML) and ``run(task, on_epoch) -> Evaluation``."""
+    """A recipe model (a section of YAML) and ``run(task, on_epoch)``."""
 
     recipe: type[Strict]
-    run: Callable[[Task, OnEpoch], Evaluation]
+    run: Callable[[Task, OnEpoch], Evaluation | Scored]
+    check: Callable[[], None] = _nothing_missing
+    """raises ``UserError`` where something that it needs is not installed; called before a study is begun"""
+    again: Callable[[Task, int, OnEpoch], Evaluation] | None = None
+    """one training from scratch to the end, with the seed of the repeat of this number (from 0); ``None`` where
+    another seed would say nothing new"""
+    metrics: tuple[str, ...] = ("video_top1", "clip_top1")
+    """what it says of a network; these may be objectives"""
 
 
 EVALUATORS: Registry[Evaluator] = Registry("evaluator")
@@ -71,7 +176,8 @@ def training_seed(seed: int, architecture: Architecture, repeat: int) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
+def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
+    """The network of a task with its first weights, and the generator that all else is drawn from."""
     generator = torch.Generator().manual_seed(training_seed(task.seed, task.architecture, repeat))
     classes = len(task.data.classes)
     network = build(task.architecture, task.clip, classes, generator=generator)
@@ -79,6 +185,11 @@ def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
     built = sum(parameter.numel() for parameter in network.parameters())
     if built != expected:
         raise EvaluationFailed(f"the closed form says {expected:,} parameters, the built network has {built:,}")
+    return network, generator
+
+
+def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
+    network, generator = begun(task, repeat)
     return train(
         network,
         task.data,
@@ -91,20 +202,72 @@ def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
     )
 
 
-def evaluate_by_training(task: Task, on_epoch: OnEpoch) -> Evaluation:
-    """Train ``recipe.repeats`` times with different seeds; raises ``EvaluationFailed``."""
-    recipe: TrainRecipe = task.recipe
-    trainings = tuple(_train_once(task, repeat, on_epoch) for repeat in range(recipe.repeats))
+def _mean_per_class(trainings: Sequence[Training]) -> tuple[float | None, ...]:
+    """Which classes have validation videos is the same for all trainings."""
+    columns = zip(*(training.per_class for training in trainings), strict=True)
+    known = ([value for value in column if value is not None] for column in columns)
+    return tuple(sum(values) / len(values) if values else None for values in known)
+
+
+def _trained(task: Task, repeats: Sequence[int], on_epoch: OnEpoch) -> Evaluation:
+    trainings = tuple(_train_once(task, repeat, on_epoch) for repeat in repeats)
+    seeds = tuple(training_seed(task.seed, task.architecture, repeat) for repeat in repeats)
+    return mean_of(trainings, seeds, task.device)
+
+
+def mean_of(trainings: tuple[Training, ...], seeds: tuple[int, ...], device: object) -> Evaluation:
+    """The evaluation that says the mean of ``trainings``."""
     count = len(trainings)
     return Evaluation(
         clip_top1=sum(t.clip_top1 for t in trainings) / count,
         video_top1=sum(t.video_top1 for t in trainings) / count,
+        video_top5=sum(t.video_top5 for t in trainings) / count,
+        per_class=_mean_per_class(trainings),
         seconds=sum(t.seconds for t in trainings),
         clips_per_second=sum(t.clips_per_second for t in trainings) / count,
         trainings=trainings,
-        seeds=tuple(training_seed(task.seed, task.architecture, repeat) for repeat in range(count)),
+        seeds=seeds,
+        device=str(device),
+        clips_trained=sum(t.clips for t in trainings),
+        epochs_trained=sum(len(t.curve) for t in trainings),
+    )
+
+
+def evaluate_by_training(task: Task, on_epoch: OnEpoch) -> Evaluation:
+    """Train ``recipe.repeats`` times with different seeds; raises ``EvaluationFailed``."""
+    return _trained(task, range(task.recipe.repeats), on_epoch)
+
+
+def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+    """One training with the seed of ``repeat``; raises ``EvaluationFailed``."""
+    return _trained(task, [repeat], on_epoch)
+
+
+EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training, again=train_again))
+
+
+def subject_of(task: Task, repeat: int, clips: int) -> Subject:
+    """``task`` as scores see it: weights as for its training number ``repeat``, clips as for all networks."""
+    weights = training_seed(task.seed, task.architecture, repeat)
+    return Subject(task.architecture, task.clip, task.data, weights, task.seed, clips, task.device)
+
+
+def evaluate_by_score(task: Task, on_epoch: OnEpoch) -> Scored:
+    """Score ``recipe.repeats`` initial weights; raises ``EvaluationFailed`` where a score is not finite."""
+    recipe: ScoreRecipe = task.recipe
+    begun = time.perf_counter()
+    subjects = [subject_of(task, repeat, recipe.clips) for repeat in range(recipe.repeats)]
+    scores = tuple(SCORES[recipe.score](subject) for subject in subjects)
+    if not all(map(math.isfinite, scores)):
+        raise EvaluationFailed(f"the score {recipe.score} is {', '.join(map(str, scores))}")
+    return Scored(
+        name=recipe.score,
+        score=sum(scores) / len(scores),
+        scores=scores,
+        seconds=time.perf_counter() - begun,
+        seeds=tuple(subject.weights_seed for subject in subjects),
         device=str(task.device),
     )
 
 
-EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training))
+EVALUATORS.add("score", Evaluator(ScoreRecipe, evaluate_by_score, metrics=("score",)))

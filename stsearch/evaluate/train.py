@@ -1,59 +1,37 @@
 """The one training loop: ``train(network, data, recipe)``.
 
 SGD with Nesterov momentum as in the paper (section 4.1), warm-up, cosine or step schedule.
-Accuracies are per cent: clip@1 of one centre clip, video@1 of the mean softmax of clips spread
-evenly over the video.
+Accuracies are per cent: clip@1 of one centre clip, video@1 and video@5 of the mean softmax of clips
+spread evenly over the video.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from stsearch.data.videos import ClipData, VideoSet, centre_crop, evaluation_views, training_batches
+from stsearch.data.augment import Normaliser, View, evaluation_views, training_cuts, view_cuts
+from stsearch.data.loader import Batch, batches, resident
+from stsearch.data.videos import ClipData, VideoSet
 from stsearch.errors import StsearchError
-from stsearch.schema import Strict
+from stsearch.evaluate.accuracy import accuracy, video_accuracies
+from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
+from stsearch.profiling.device import out_of_memory
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
 T = TypeVar("T")
-RESIDENT_SHARE = 0.5
-"""Share of the free device memory that resident clips may take."""
 
 
 class EvaluationFailed(StsearchError):
     """A network could not be evaluated; the message is the reason that the trial keeps."""
-
-
-class TrainRecipe(Strict):
-    """The ``evaluate:`` section for plain training."""
-
-    name: Literal["train"] = "train"
-    epochs: Count = 4
-    batch: Annotated[int, Field(ge=2, le=65_536)] = 16
-    lr: Annotated[float, Field(gt=0, le=100)] = 0.02
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    schedule: Literal["cosine", "step"] = "cosine"
-    step_epochs: Count = 10
-    """for ``step``: epochs between divisions of the learning rate by 10"""
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """share of the steps over which the learning rate rises linearly"""
-    video_clips: Annotated[int, Field(ge=1, le=1000)] = 10
-    """clips per video of video@1"""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 autocast on a GPU that has it, else fp32"""
-    repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    """trainings with different seeds; a trial's accuracy is their mean"""
 
 
 @dataclass(frozen=True)
@@ -70,6 +48,17 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """What a network had reached after so many epochs."""
+
+    epoch: int
+    clip_top1: float
+    """per cent"""
+    video_top1: float
+    """per cent"""
+
+
+@dataclass(frozen=True)
 class Training:
     """What one training found."""
 
@@ -77,6 +66,10 @@ class Training:
     """per cent"""
     video_top1: float
     """per cent"""
+    video_top5: float
+    """per cent; 100 where there are at most five classes"""
+    per_class: tuple[float | None, ...]
+    """video@1 of the videos of each class, per cent; ``None`` for a class without validation videos"""
     curve: tuple[Epoch, ...]
     loss_sum: float
     """sum over all steps of the mean loss of the batch (Ru et al., NeurIPS 2021)"""
@@ -85,43 +78,20 @@ class Training:
     """training clips per second of training time, evaluation left out"""
     micro_batch: int
     """clips per forward pass; smaller than the batch after running out of memory"""
-
-
-def learning_rate(recipe: TrainRecipe, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of step ``step`` (from 0)."""
-    total = recipe.epochs * steps_per_epoch
-    warm = round(recipe.warmup * total)
-    if step < warm:
-        return recipe.lr * (step + 1) / warm
-    if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (step // steps_per_epoch // recipe.step_epochs)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-
-def resident(data: ClipData, device: torch.device) -> dict[str, VideoSet]:
-    """The splits on ``device`` if they fit in a share of its free memory, else where they are."""
-    if device.type != "cuda":
-        return data.splits
-    free, _ = torch.cuda.mem_get_info(device)
-    if sum(split.nbytes for split in data.splits.values()) > RESIDENT_SHARE * free:
-        return data.splits
-    return {name: split.to(device) for name, split in data.splits.items()}
-
-
-# How torch's allocator and oneDNN say on a CPU that memory ran out.
-_CPU_OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive", "could not create a memory")
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_OUT_OF_MEMORY)
+    confusion: tuple[tuple[int, int, int], ...]
+    """of video@1: ``(true class, predicted class, videos)`` where there are any"""
+    residence: str
+    """where the clips were, and why"""
+    clips: int
+    """training clips seen, over all epochs"""
+    rungs: tuple[Rung, ...] = ()
+    """results on the way, where the search asked for them"""
 
 
 class _Runner:
     """A network on its device: normalised forward passes that shrink when memory runs out."""
 
-    def __init__(self, network: nn.Module, data: ClipData, recipe: TrainRecipe, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, data: ClipData, recipe: LoopRecipe, device: torch.device) -> None:
         self.network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.device = device
         bf16 = recipe.precision == "bf16" or (
@@ -129,19 +99,18 @@ class _Runner:
         )
         self.precision = "bf16" if bf16 else "fp32"
         self.micro = recipe.batch
-        self._mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1, 1)
-        self._scale = 1.0 / torch.tensor(data.std, device=device).view(1, -1, 1, 1, 1)
+        self._normalised = Normaliser.of(data, device)
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return nullcontext()
 
-    def logits(self, clips: torch.Tensor) -> torch.Tensor:
-        """uint8 ``(B, C, T, H, W)`` to float32 ``(B, classes)``."""
-        moved = clips.to(self.device, non_blocking=True)
+    def logits(self, clips: torch.Tensor, colour: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 ``(B, C, T, H, W)`` and factors of its colours ``(B, 3)`` to float32 ``(B, classes)``."""
+        inputs = self._normalised(clips, colour)
         with self.autocast():
-            out: torch.Tensor = self.network((moved - self._mean) * self._scale)
+            out: torch.Tensor = self.network(inputs)
         return out.float()
 
     def shrinking(self, work: Callable[[int], T]) -> T:
@@ -150,7 +119,7 @@ class _Runner:
             try:
                 return work(self.micro)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self.micro == 1:
                     raise EvaluationFailed(
@@ -161,15 +130,16 @@ class _Runner:
                 torch.cuda.empty_cache()
 
 
-def _accumulate(runner: _Runner, clips: torch.Tensor, labels: torch.Tensor, micro: int) -> torch.Tensor:
+def _accumulate(
+    runner: _Runner, clips: torch.Tensor, labels: torch.Tensor, micro: int, colour: torch.Tensor | None = None
+) -> torch.Tensor:
     """Gradients of the mean loss of a batch, ``micro`` clips at a time; returns that loss."""
     runner.network.zero_grad(set_to_none=True)
     total = torch.zeros((), device=runner.device)
     for begin in range(0, len(clips), micro):
         part = slice(begin, begin + micro)
-        loss = functional.cross_entropy(
-            runner.logits(clips[part]), labels[part].to(runner.device), reduction="sum"
-        ) / len(clips)
+        logits = runner.logits(clips[part], None if colour is None else colour[part])
+        loss = functional.cross_entropy(logits, labels[part], reduction="sum") / len(clips)
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total
@@ -180,44 +150,201 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _probabilities(runner: _Runner, videos: VideoSet, positions: torch.Tensor, size: int) -> torch.Tensor:
-    """Softmax ``(V, classes)`` of one clip per video."""
+def _probabilities(runner: _Runner, videos: VideoSet, view: View, size: int) -> torch.Tensor:
+    """Softmax ``(V, classes)`` of one clip per video, on the CPU."""
+    cuts = view_cuts(videos, view, size)
 
     def work(micro: int) -> torch.Tensor:
-        parts = [
-            runner.logits(centre_crop(videos, positions[begin : begin + micro], size)).softmax(1)
-            for begin in range(0, len(positions), micro)
-        ]
-        return torch.cat(parts)
+        parts = [runner.logits(batch.clips).softmax(1) for batch in batches(videos, cuts, micro, runner.device)]
+        return torch.cat(parts).cpu()
 
     runner.network.eval()
     with torch.inference_mode():
         return runner.shrinking(work)
 
 
-def _top1(probabilities: torch.Tensor, videos: VideoSet) -> float:
-    right = probabilities.argmax(1) == videos.labels.to(probabilities.device)
-    return 100.0 * float(right.double().mean())
+def _of_videos(
+    runner: _Runner, videos: VideoSet, views: Sequence[View], size: int, known: tuple[View, torch.Tensor] | None = None
+) -> torch.Tensor:
+    """Mean softmax ``(V, classes)`` over ``views``; ``known`` is a view whose softmax is there already."""
+    total: torch.Tensor | None = None
+    for view in views:
+        if known is not None and view.side == known[0].side and torch.equal(view.positions, known[0].positions):
+            found = known[1]
+        else:
+            found = _probabilities(runner, videos, view, size)
+        total = found if total is None else total + found
+    assert total is not None
+    return total / len(views)
+
+
+def _views(recipe: LoopRecipe, videos: VideoSet, frames: int) -> list[View]:
+    return evaluation_views(videos, frames, recipe.video_clips, 3 if recipe.views == 30 else 1)
+
+
+def video_probabilities(
+    network: nn.Module,
+    data: ClipData,
+    recipe: LoopRecipe,
+    *,
+    frames: int,
+    size: int,
+    device: torch.device,
+    split: str = "val",
+) -> torch.Tensor:
+    """Mean softmax float32 ``(V, classes)`` of every video of a split, as video@1 has it; on the CPU.
+
+    The mean of those of two networks, one fed with RGB and one with flow of the same videos, is what
+    the two say together.
+    """
+    runner = _Runner(network, data, recipe, device)
+    videos = resident(data, device, recipe.resident_share).splits[split]
+    return _of_videos(runner, videos, _views(recipe, videos, frames), size)
+
+
+def _optimiser(network: nn.Module, recipe: LoopRecipe) -> torch.optim.Optimizer:
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(
+        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=nesterov
+    )
+
+
+def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[Batch]:
+    """The batches of ``epoch``; ``EvaluationFailed`` if memory runs out while one is made."""
+    try:
+        yield from epoch
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise EvaluationFailed(
+            f"out of memory on {device} before a batch of {batch} clips was made; a smaller batch needs less "
+            f"({str(error).splitlines()[0]})"
+        ) from None
 
 
 def _one_epoch(
     runner: _Runner,
     optimiser: torch.optim.Optimizer,
-    batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    epoch: Iterator[Batch],
     rates: Sequence[float],
 ) -> tuple[float, float, int]:
-    """Train on ``batches``: sum of the batches' losses, their mean, clips seen."""
+    """Train on the batches of ``epoch``: sum of the batches' losses, their mean, clips seen."""
     runner.network.train()
     losses = torch.zeros((), device=runner.device, dtype=torch.float64)
     steps = clips_seen = 0
-    for clips, labels in batches:
+    for clips, labels, colour in epoch:
         for group in optimiser.param_groups:
             group["lr"] = rates[steps]
-        losses += runner.shrinking(partial(_accumulate, runner, clips, labels))
+        losses += runner.shrinking(partial(_accumulate, runner, clips, labels, colour=colour))
         optimiser.step()
         steps, clips_seen = steps + 1, clips_seen + len(labels)
     total = float(losses)
+    _synchronise(runner.device)
     return total, total / max(1, steps), clips_seen
+
+
+class Trainer:
+    """A training that goes epoch by epoch, and can be put away after any of them and taken up again.
+
+    A function of the network's weights, the data, the recipe and ``generator`` (a CPU generator)
+    alone; on CPU exactly so, however often it was put away.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: ClipData,
+        recipe: LoopRecipe,
+        *,
+        frames: int,
+        size: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._clock, self._before = time.perf_counter(), 0.0
+        self._recipe, self._frames, self._size, self._generator = recipe, frames, size, generator
+        self._runner = _Runner(network, data, recipe, device)
+        self._data = resident(data, device, recipe.resident_share)
+        self._optimiser = _optimiser(network, recipe)
+        self._centre = evaluation_views(self._data.splits["val"], frames, 1)[0]
+        self._known: tuple[View, torch.Tensor] | None = None
+        self._loss_sum, self._busy, self._fresh = 0.0, 0.0, 0
+        self.curve: list[Epoch] = []
+        self.clips = 0
+        """training clips seen, also before the training was put away"""
+        self.rungs: list[Rung] = []
+
+    @property
+    def done(self) -> int:
+        """Epochs trained."""
+        return len(self.curve)
+
+    @property
+    def fresh(self) -> int:
+        """Training clips seen since the training was begun or taken up."""
+        return self._fresh
+
+    def epoch(self) -> Epoch:
+        """Train one more epoch and validate; ``EvaluationFailed`` for a loss that is not finite, or without memory."""
+        begun, recipe, runner = time.perf_counter(), self._recipe, self._runner
+        training, validation = self._data.splits["train"], self._data.splits["val"]
+        per_epoch = -(-len(training) // recipe.batch)
+        cuts = training_cuts(self._data, self._frames, self._size, recipe.batch, recipe.augment, self._generator)
+        rates = [learning_rate(recipe, self.done * per_epoch + step, per_epoch) for step in range(per_epoch)]
+        made = _made(batches(training, cuts, recipe.batch, runner.device), runner.device, recipe.batch)
+        total, mean, clips = _one_epoch(runner, self._optimiser, made, rates)
+        self._busy, self._fresh = self._busy + time.perf_counter() - begun, self._fresh + clips
+        self._loss_sum, self.clips = self._loss_sum + total, self.clips + clips
+        if not math.isfinite(mean):
+            raise EvaluationFailed(f"the loss is {mean} in epoch {self.done + 1} of {recipe.length} (lr {recipe.lr:g})")
+        probabilities = _probabilities(runner, validation, self._centre, self._size)
+        self._known = (self._centre, probabilities)
+        top1 = accuracy(probabilities, validation.labels)
+        rate = self._optimiser.param_groups[0]["lr"]
+        self.curve.append(Epoch(self.done + 1, rate, mean, top1, time.perf_counter() - begun))
+        return self.curve[-1]
+
+    def result(self) -> Training:
+        """What there is by now, with video@1; at least one epoch is done. Does not change the training."""
+        runner, validation = self._runner, self._data.splits["val"]
+        views = _views(self._recipe, validation, self._frames)
+        probabilities = _of_videos(runner, validation, views, self._size, self._known)
+        return Training(
+            clip_top1=self.curve[-1].clip_top1,
+            curve=tuple(self.curve),
+            loss_sum=self._loss_sum,
+            seconds=self._before + time.perf_counter() - self._clock,
+            clips_per_second=self._fresh / max(self._busy, 1e-9),
+            micro_batch=runner.micro,
+            residence=self._data.residence.text if self._data.residence else "",
+            clips=self.clips,
+            rungs=tuple(self.rungs),
+            **video_accuracies(probabilities, validation.labels),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that ``load`` needs, for ``torch.save``; tensors are shared with the training."""
+        return {
+            "network": self._runner.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "micro": self._runner.micro,
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "rungs": [asdict(rung) for rung in self.rungs],
+            "loss_sum": self._loss_sum,
+            "clips": self.clips,
+            "seconds": self._before + time.perf_counter() - self._clock,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from where ``state`` was taken of a training alike."""
+        self._runner.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self._runner.micro = state["micro"]
+        self.curve = [Epoch(**epoch) for epoch in state["curve"]]
+        self.rungs = [Rung(**rung) for rung in state["rungs"]]
+        self._loss_sum, self.clips, self._before = state["loss_sum"], state["clips"], state["seconds"]
 
 
 def train(
@@ -233,46 +360,11 @@ def train(
 ) -> Training:
     """Train ``network`` on clips ``(B, C, frames, size, size)`` of ``data`` and measure it on ``val``.
 
-    A function of the network's weights, the data, the recipe and ``generator`` (a CPU generator)
-    alone; on CPU exactly so. Raises ``EvaluationFailed`` when the loss is no longer finite, or
-    when memory runs out with one clip at a time.
+    Raises ``EvaluationFailed`` for a loss that is not finite, or without memory.
     """
-    runner = _Runner(network, data, recipe, device)
-    splits = resident(data, device)
-    training, validation = splits["train"], splits["val"]
-    optimiser = torch.optim.SGD(
-        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=recipe.momentum > 0
-    )
-    per_epoch = -(-len(training) // recipe.batch)
-    centre = evaluation_views(validation, frames, 1)[0]
-    curve: list[Epoch] = []
-    started = time.perf_counter()
-    loss_sum, busy, seen = 0.0, 0.0, 0
-    for epoch in range(recipe.epochs):
-        begun = time.perf_counter()
-        batches = training_batches(training, frames, size, recipe.batch, data.flip, generator)
-        rates = [learning_rate(recipe, epoch * per_epoch + step, per_epoch) for step in range(per_epoch)]
-        total, mean, clips = _one_epoch(runner, optimiser, batches, rates)
-        _synchronise(device)
-        busy, seen, loss_sum = busy + time.perf_counter() - begun, seen + clips, loss_sum + total
-        if not math.isfinite(mean):
-            raise EvaluationFailed(f"the loss is {mean} in epoch {epoch + 1} of {recipe.epochs} (lr {recipe.lr:g})")
-        top1 = _top1(_probabilities(runner, validation, centre, size), validation)
-        curve.append(Epoch(epoch + 1, optimiser.param_groups[0]["lr"], mean, top1, time.perf_counter() - begun))
+    trainer = Trainer(network, data, recipe, frames=frames, size=size, generator=generator, device=device)
+    while trainer.done < recipe.length:
+        epoch = trainer.epoch()
         if on_epoch is not None:
-            on_epoch(curve[-1])
-    views = evaluation_views(validation, frames, recipe.video_clips)
-    if len(views) == 1 and torch.equal(views[0], centre):
-        video_top1 = curve[-1].clip_top1
-    else:
-        probabilities = torch.stack([_probabilities(runner, validation, view, size) for view in views]).mean(0)
-        video_top1 = _top1(probabilities, validation)
-    return Training(
-        clip_top1=curve[-1].clip_top1,
-        video_top1=video_top1,
-        curve=tuple(curve),
-        loss_sum=loss_sum,
-        seconds=time.perf_counter() - started,
-        clips_per_second=seen / max(busy, 1e-9),
-        micro_batch=runner.micro,
-    )
+            on_epoch(epoch)
+    return trainer.result()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
-def minimised(rows: Sequence[Sequence[float]], maximise: Sequence[bool]) -> Floats:
+def minimised(rows: Sequence[Sequence[float]] | Floats, maximise: Sequence[bool]) -> Floats:
     """Values ``(N, M)`` with the maximised columns negated."""
     values = np.asarray(rows, dtype=np.float64).reshape(len(rows), len(maximise))
     return values * np.where(np.asarray(maximise), -1.0, 1.0)
@@ -35,9 +35,9 @@ def non_dominated(values: Floats) -> npt.NDArray[np.bool_]:
         first, last = values[order, 0], values[order, -1]
         best_before = np.concatenate([[np.inf], np.minimum.accumulate(last)[:-1]])
         candidates = last < best_before
-        # an equal row right after a kept one is kept too
-        front = {(a, b) for a, b in zip(first[candidates], last[candidates], strict=True)}
-        keep[order] = [(a, b) in front for a, b in zip(first, last, strict=True)]
+        if candidates.any():  # the first row is one, unless it is infinite; rows equal to the one before are kept too
+            before = np.flatnonzero(candidates)[np.cumsum(candidates) - 1]
+            keep[order] = (first == first[before]) & (last == last[before])
         return keep
     front_rows: list[int] = []
     for row in order:

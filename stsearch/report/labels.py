@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import cos, radians, sin
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
@@ -51,8 +53,9 @@ def place_labels(
     canvas.draw()  # type: ignore[no-untyped-call]
     figure.set_layout_engine("none")
     scale = figure.dpi / 72
-    taken = [_around(_pixels(ax, point), _MARK * scale) for point in points]
-    taken += [_along(ax, segment, scale) for segment in lines]
+    boxes = [_around(_pixels(ax, point), _MARK * scale) for point in points]
+    boxes += [_along(ax, segment, scale) for segment in lines]
+    taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     frame = ax.get_window_extent(renderer)
     placed: list[Label] = []
@@ -62,7 +65,7 @@ def place_labels(
         size = text.get_window_extent(renderer)
         offset, box, ring = _best(_pixels(ax, point), size.width, size.height, scale, taken, frame)
         text.set_position(offset)
-        taken.append(box.padded(_GAP * scale))
+        taken = np.vstack([taken, box.padded(_GAP * scale).extents])
         placed.append(Label(name, point, offset, box))
         if ring > _RINGS[1]:
             _lead(ax, point, offset, size.width / scale / 2, size.height / scale / 2)
@@ -70,7 +73,7 @@ def place_labels(
 
 
 def _best(
-    at: Point, width: float, height: float, scale: float, taken: Sequence[Bbox], frame: Bbox
+    at: Point, width: float, height: float, scale: float, taken: npt.NDArray[np.float64], frame: Bbox
 ) -> tuple[Point, Bbox, int]:
     """Offset (in points), box and ring of the nearest place that is free, or of the least crowded."""
     best: tuple[float, Point, Bbox, int] | None = None
@@ -80,7 +83,7 @@ def _best(
             dx, dy = along * (ring + width / scale / 2), up * (ring + height / scale / 2)
             x, y = at[0] + dx * scale, at[1] + dy * scale
             box = Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
-            crowd = sum(overlap(box, other) for other in taken) + (0 if _inside(box, frame) else _OUTSIDE)
+            crowd = overlap(box, taken) + (0 if _inside(box, frame) else _OUTSIDE)
             if best is None or crowd < best[0]:
                 best = crowd, (dx, dy), box, ring
         if best is not None and best[0] == 0:
@@ -113,11 +116,12 @@ def _along(ax: Axes, segment: Segment, scale: float) -> Bbox:
     return Bbox.from_extents(min(x0, x1) - scale, min(y0, y1) - scale, max(x0, x1) + scale, max(y0, y1) + scale)
 
 
-def overlap(box: Bbox, other: Bbox) -> float:
-    """Area that two boxes share, in square pixels."""
-    width = min(box.x1, other.x1) - max(box.x0, other.x0)
-    height = min(box.y1, other.y1) - max(box.y0, other.y0)
-    return float(width * height) if width > 0 and height > 0 else 0.0
+def overlap(box: Bbox, others: npt.NDArray[np.float64]) -> float:
+    """Area that a box shares with others ``(N, 4)`` (x0, y0, x1, y1), in square pixels."""
+    x0, y0, x1, y1 = others.T
+    width = np.minimum(box.x1, x1) - np.maximum(box.x0, x0)
+    height = np.minimum(box.y1, y1) - np.maximum(box.y0, y0)
+    return float((width.clip(0) * height.clip(0)).sum())
 
 
 def _inside(box: Bbox, frame: Bbox) -> bool:

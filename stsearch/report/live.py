@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from optuna.trial import TrialState
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.report.front import minimised, non_dominated
+from stsearch.search.halving import stopped_networks
+from stsearch.search.metrics import SCORE
+from stsearch.search.repeats import accuracies, past, spent
 from stsearch.search.session import Session, standing
-from stsearch.search.worker import Event
+from stsearch.search.training import Event
 
 _ROWS = 12
+_FRONT = 8
+"""Networks of the front that are named while a study runs."""
+_AT_ONCE_S = 1.0
+"""What takes no longer shows no progress."""
+_TRAINED = (("video@1 %", "video_top1", 1), ("clip@1 %", "clip_top1", 1), ("clips/s", "clips_per_second", 0))
+_SCORE = ((SCORE, SCORE, 2),)
+"""Heads of the table, the metrics below them, and their digits."""
+_ENDINGS = {"failed": "[red]failed[/red]", "pruned": "[yellow]pruned[/yellow]"}
 
 
 def duration(seconds: float) -> str:
@@ -29,11 +45,16 @@ class Display:
 
     def __init__(self, session: Session, workers: int, *, quiet: bool = False) -> None:
         at = standing(session)
-        self.references = len(session.study.references())
-        self.wanted, self.done = at.wanted, at.complete
-        self.already = at.complete
+        self.wanted, self.complete = at.wanted, at.complete
+        self.stopped = set(stopped_networks(session.trials()))
+        self.already = self.done
         self.workers, self.quiet = workers, quiet
         self.started = time.monotonic()
+        self.session = session
+        self.figures = _SCORE if SCORE in EVALUATORS[session.study.spec.evaluate.name].metrics else _TRAINED
+        self.trained = _trained(session)
+        self.repeats, self.repeated = session.study.spec.search.repeats, spent(past(session))
+        self.again, self.placed = 0, False
         self.running: dict[str, Event] = {}
         self.finished: list[Event] = []
         self.console = Console(stderr=True)
@@ -42,7 +63,9 @@ class Display:
             self.live = Live(self._render(), console=self.console, refresh_per_second=4)
         if self.already and not quiet:
             self.console.print(
-                f"resumed: {self.already} of {self.wanted} networks are trained already", highlight=False
+                f"resumed: {self.already} of {self.wanted} networks are trained already"
+                + (f", {len(self.stopped)} of them stopped early" if self.stopped else ""),
+                highlight=False,
             )
 
     def __enter__(self) -> Display:
@@ -57,12 +80,18 @@ class Display:
             self.live.update(self._render())
             self.live.__exit__(kind, error, trace)
 
+    @property
+    def done(self) -> int:
+        """Networks that are complete or were stopped at a rung; a stopped one may go on yet."""
+        return self.complete + len(self.stopped)
+
     def eta(self) -> float | None:
         """Seconds to go, once something has been trained in this run."""
-        trained = self.done - self.already
-        if not trained:
+        trained = self.done - self.already + self.again
+        if trained <= 0:
             return None
-        return (time.monotonic() - self.started) / trained * (self.wanted - self.done)
+        left = self.wanted - self.done + max(0, self.repeats - self.repeated)
+        return (time.monotonic() - self.started) / trained * left
 
     def emit(self, event: Event) -> None:
         """Show one event; a terminal that went away does not stop the study."""
@@ -73,54 +102,100 @@ class Display:
 
     def _show(self, event: Event) -> None:
         kind = event["event"]
-        if kind == "note":
-            self._say(f"note: {event['text']}")
+        if kind in ("note", "clips"):
+            if kind == "note" or not self.placed:
+                self._say(f"{kind}: {event['text']}")
+            self.placed = self.placed or kind == "clips"
             return
         key = event["network"]
+        if kind == "start":
+            self.stopped.discard(event["architecture"])
         if kind in ("start", "epoch"):
             self.running[key] = {**self.running.get(key, {}), **event}
         else:
             self.running.pop(key, None)
             self.finished.append(event)
-            self.done += kind == "done" and event["trial"] is not None
+            if kind == "stopped":
+                self.stopped.add(event["architecture"])
+            if "again" in event:
+                self._count_repeat(event)
+            elif kind == "done" and event["trial"] is not None:
+                self.complete += 1
+                self.trained.append(event)
             if self.live is None or kind == "failed":
                 self._say(self._line(event))
         if self.live is not None:
             self.live.update(self._render())
+
+    def _count_repeat(self, event: Event) -> None:
+        """A network trained once more counts with the mean of its trainings."""
+        self.again, self.repeated = self.again + 1, max(self.repeated, event["again"])
+        if event["event"] == "done":
+            self.trained = [
+                {**found, **event["means"]} if found["network"] == event["network"] else found for found in self.trained
+            ]
+
+    def front(self) -> list[Mapping[str, Any]]:
+        """The networks of the front so far, cheapest first."""
+        objectives = self.session.study.spec.objectives
+        kept = [found for found in self.trained if all(v <= 0 for v in self.session.excess(found).values())]
+        rows = [[found[name] for name in objectives] for found in kept]
+        on_front = non_dominated(minimised(rows, [way == "maximize" for way in objectives.values()]))
+        return sorted((f for f, on in zip(kept, on_front, strict=True) if on), key=lambda found: found["gmacs"])
+
+    def _front_line(self) -> str:
+        front = self.front()
+        shown = ", ".join(f"{found['network']} {_quality(found)}" for found in front[:_FRONT])
+        return f"front so far, by GMACs: {shown}" + (f" and {len(front) - _FRONT} more" if len(front) > _FRONT else "")
 
     def _say(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, event: Event) -> str:
-        head = f"[{self.done}/{self.wanted}] {_who(event)}  {event['gmacs']:.2f} GMACs"
-        if event["event"] == "failed":
-            return f"{head}  FAILED: {event['reason']}"
+        count = f"repeat {event['again']}/{self.repeats}" if "again" in event else f"{self.done}/{self.wanted}"
+        head = f"[{count}] {_who(event)}  {event['gmacs']:.2f} GMACs"
+        if event["event"] in ("failed", "pruned"):
+            return f"{head}  {event['event'].upper()}: {event['reason']}"
+        if event["event"] == "stopped":
+            return f"{head}  video@1 {event['video_top1']:.1f} %  {event['reason']}"
         eta = self.eta()
         left = f"  {duration(eta)} to go" if eta else ""
+        if "score" in event:
+            return f"{head}  score {_quality(event)}  {duration(event['seconds'])}{left}"
+        if "again" in event:
+            left = f"  mean of {event['trainings']}: {event['means']['video_top1']:.1f} %{left}"
         return (
             f"{head}  video@1 {event['video_top1']:.1f} %  clip@1 {event['clip_top1']:.1f} %  "
             f"{duration(event['seconds'])}  {event['clips_per_second']:.0f} clips/s{left}"
         )
 
+    def _cells(self, event: Event) -> tuple[str, ...]:
+        def number(name: str, digits: int) -> str:
+            value: Any = event.get(name)
+            return f"{value:.{digits}f}" if value is not None else ""
+
+        trial = "ref" if event["trial"] is None else str(event["trial"])
+        figures = (number(name, digits) for _, name, digits in self.figures)
+        return trial, event["network"], number("gmacs", 2), *figures
+
     def _render(self) -> Group:
-        table = Table(title="cost of the target, accuracy of the proxy", title_justify="left", title_style="dim")
+        table = Table(
+            title="cost of the target, accuracy or score of the proxy", title_justify="left", title_style="dim"
+        )
         for name, justify in (
             ("trial", "right"),
             ("network", "left"),
             ("GMACs", "right"),
-            ("video@1 %", "right"),
-            ("clip@1 %", "right"),
-            ("clips/s", "right"),
+            *((head, "right") for head, _, _ in self.figures),
             ("", "left"),
         ):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         for event in self.finished[-_ROWS:]:
-            failed = event["event"] == "failed"
-            table.add_row(*_cells(event), "[red]failed[/red]" if failed else duration(event["seconds"]))
+            table.add_row(*self._cells(event), _ending(event))
         for event in self.running.values():
             epoch = f"epoch {event['epoch']}, loss {event['train_loss']:.3f}" if "epoch" in event else "starting"
-            table.add_row(*_cells(event), epoch, style="dim")
+            table.add_row(*self._cells(event), epoch, style="dim")
         bar = Progress(
             TextColumn("networks"),
             BarColumn(),
@@ -131,27 +206,33 @@ class Display:
         eta = self.eta()
         about = f"{duration(eta)} to go" if eta is not None else f"{self.workers} worker{'s' * (self.workers > 1)}"
         bar.add_task(about, total=self.wanted, completed=self.done)
-        return Group(table, bar)
+        if self.repeats:
+            bar.add_task("repeats of near-ties", total=self.repeats, completed=self.repeated)
+        return Group(table, Text(self._front_line(), style="dim"), bar) if self.trained else Group(table, bar)
+
+
+def _trained(session: Session) -> list[Mapping[str, Any]]:
+    """Trained networks by their attributes; accuracies are means over repeats."""
+    trials = [t for t in session.trials() if t.state == TrialState.COMPLETE]
+    means = ({n: sum(v) / len(v) for n, v in found.items()} for found in accuracies(trials, past(session)))
+    return [{**trial.user_attrs, **found} for trial, found in zip(trials, means, strict=True)]
+
+
+def _quality(found: Mapping[str, Any]) -> str:
+    """Accuracy of a trained network, score of another."""
+    return f"{found['score']:.2f}" if "score" in found else f"{found['video_top1']:.1f} %"
 
 
 def _who(event: Event) -> str:
-    return f"{event['network']} (reference)" if event["trial"] is None else f"#{event['trial']} {event['network']}"
+    if event["trial"] is None:
+        return f"{event['network']} (reference)"
+    return f"#{event['trial']} {event['network']}" + (f" (from #{event['continues']})" if "continues" in event else "")
 
 
-def _cells(event: Event) -> tuple[str, ...]:
-    def number(name: str, digits: int) -> str:
-        value: Any = event.get(name)
-        return f"{value:.{digits}f}" if value is not None else ""
-
-    trial = "ref" if event["trial"] is None else str(event["trial"])
-    return (
-        trial,
-        event["network"],
-        number("gmacs", 2),
-        number("video_top1", 1),
-        number("clip_top1", 1),
-        number("clips_per_second", 0),
-    )
+def _ending(event: Event) -> str:
+    if event["event"] == "stopped":
+        return f"[yellow]{event['reason'].partition(':')[0]}[/yellow]"
+    return _ENDINGS.get(event["event"]) or duration(event["seconds"])
 
 
 class Reading:
@@ -159,18 +240,19 @@ class Reading:
 
     def __init__(self, quiet: bool) -> None:
         self.console, self.quiet = Console(stderr=True), quiet
-        self.started: float | None = None
-        self.said = -1
+        self.what, self.started, self.before, self.said = "", 0.0, 0, -1
 
     def __call__(self, what: str, done: int, of: int) -> None:
         if self.quiet:
             return
-        if self.started is None:
-            self.started = time.monotonic()
-        spent = time.monotonic() - self.started
-        text = f"{what}: {done}/{of}, {duration(spent / max(1, done) * (of - done))} to go"
+        if what != self.what:
+            self.what, self.started, self.before, self.said = what, time.monotonic(), done, -1
+        spent, here = time.monotonic() - self.started, done - self.before
+        if spent < _AT_ONCE_S:
+            return
+        text = f"{what}: {done}/{of}" + (f", {duration(spent / here * (of - done))} to go" if here else "")
         if self.console.is_terminal:
             self.console.print(text, end="\n" if done == of else "\r", highlight=False)
-        elif done == of or int(10 * done / of) > self.said:
-            self.said = int(10 * done / of)
+        elif done == of or int(10 * done / max(1, of)) > self.said:
+            self.said = int(10 * done / max(1, of))
             self.console.print(text, highlight=False)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
-import optuna
+import numpy as np
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError
+from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.front import dominates, hypervolume, minimised, non_dominated
-from stsearch.resources import names
-from stsearch.search.records import REFERENCE_POINT, SPEC, Record, failures, record_of, references_of
-from stsearch.search.samplers import ARCHITECTURE
-from stsearch.search.session import load_stored_plugins
-from stsearch.search.spec import ACCURACIES, load_study
-from stsearch.search.storage import exists, open_storage, shown, storage_errors
+from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.halved import Halved, halved
+from stsearch.search.metrics import ACCURACIES, KEPT, QUALITIES, SCORE
+from stsearch.search.reading import Record, StoredStudy, read_study
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -22,6 +23,18 @@ from stsearch.space.published import NETWORKS, PUBLISHED
 
 PUBLISHED_STUDY = "published"
 _PAPER = {architecture.id: name for name, architecture in NETWORKS.items()}
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Records that most commands do without."""
+
+    load: Callable[[], tuple[Record, ...]]
+
+    @cached_property
+    def value(self) -> tuple[Record, ...]:
+        """The records, loaded once."""
+        return self.load()
 
 
 @dataclass(frozen=True)
@@ -35,10 +48,12 @@ class Pareto:
     hypervolume: float
     trained: int
     failed: int
+    pruned: int
+    """over a measured budget; those that halving stopped are in ``halved``"""
     front: tuple[Record, ...]
     """non-dominated among the feasible trials, cheapest first"""
-    dominated: tuple[Record, ...]
-    """the other trials"""
+    others: Lazy
+    """see ``dominated``"""
     references: tuple[Record, ...]
     """the paper's networks, trials among them"""
     budget: dict[str, float]
@@ -46,6 +61,19 @@ class Pareto:
     """whose cost this is, in words"""
     accuracy_of: str
     """whose accuracy this is, in words"""
+    halved: Halved | None = None
+    """``None`` where the study does no successive halving"""
+    confidence: Confidence | None = None
+    """how sure it is; ``None`` where nothing is known of the noise"""
+
+    def certainty(self, record: Record) -> Certainty | None:
+        """How sure a network's accuracy and place are, if that is known."""
+        return self.confidence.of(record.trial) if self.confidence and record.trial is not None else None
+
+    @property
+    def dominated(self) -> tuple[Record, ...]:
+        """The other trained networks, those over the budget among them; read when first asked for."""
+        return self.others.value
 
     def dominated_by(self, record: Record) -> list[str]:
         """Names of the front's networks that dominate ``record``."""
@@ -55,6 +83,11 @@ class Pareto:
             for other, values in zip(self.front, self._values(self.front), strict=True)
             if other.architecture != record.architecture and dominates(values, mine)
         ]
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        sure = self.certainty(record)
+        named = {"trial": record.trial, "network": record.network, "architecture": record.architecture}
+        return {**named, **record.metrics, **(sure.as_dict() if sure else {})}
 
     def _values(self, records: Any) -> Any:
         return _values(records, self.objectives)
@@ -66,15 +99,25 @@ class Pareto:
             "objectives": self.objectives,
             "reference_point": self.reference_point,
             "hypervolume": self.hypervolume,
+            "hypervolume_interval": list(self.confidence.hypervolume) if self.confidence else None,
             "trained": self.trained,
             "failed": self.failed,
+            "pruned": self.pruned,
+            "halving": self.halved.as_dict() if self.halved else None,
             "budget": self.budget,
             "cost_of": self.cost_of,
             "accuracy_of": self.accuracy_of,
-            "front": [
-                {"trial": r.trial, "network": r.network, "architecture": r.architecture, **r.metrics}
-                for r in self.front
+            "front": [self._row(record) for record in self.front],
+            "likely": [self._row(record) for record in self.confidence.likely] if self.confidence else [],
+            "not_told_apart": [
+                {
+                    "trials": [pair.first.trial, pair.second.trial],
+                    "networks": [pair.first.network, pair.second.network],
+                    "p_first_better": pair.probability,
+                }
+                for pair in (self.confidence.pairs if self.confidence else ())
             ],
+            "noise": asdict(self.confidence.noise) if self.confidence else None,
             "references": [
                 {
                     "network": r.network,
@@ -92,28 +135,6 @@ class Pareto:
 def _values(records: Any, objectives: dict[str, str]) -> Any:
     rows = [[record.metrics[name] for name in objectives] for record in records]
     return minimised(rows, [direction == "maximize" for direction in objectives.values()])
-
-
-def _pareto(
-    records: list[Record], references: list[Record], objectives: dict[str, str], point: dict[str, float], **rest: Any
-) -> Pareto:
-    feasible = [record for record in records if record.feasible]
-    values = _values(feasible, objectives)
-    keep = non_dominated(values)
-    worst = minimised([[point[name] for name in objectives]], [d == "maximize" for d in objectives.values()])[0]
-    costs = [name for name in objectives if name not in ACCURACIES]
-    by = costs[0] if costs else next(iter(objectives))
-    front = sorted((r for r, kept in zip(feasible, keep, strict=True) if kept), key=lambda r: r.metrics[by])
-    on_front = {record.architecture for record in front}
-    return Pareto(
-        objectives=objectives,
-        reference_point=point,
-        hypervolume=hypervolume(values, worst) if len(values) else 0.0,
-        front=tuple(front),
-        dominated=tuple(r for r in records if r.architecture not in on_front or not r.feasible),
-        references=tuple(references),
-        **rest,
-    )
 
 
 def published(frames: int) -> Pareto:
@@ -139,94 +160,90 @@ def published(frames: int) -> Pareto:
                     True,
                 )
             )
+    objectives = {"video_top1": "maximize", "gmacs": "minimize"}
     point = {"video_top1": 0.0, "gmacs": max(r.metrics["gmacs"] for r in records)}
-    return _pareto(
-        records,
-        records,
-        {"video_top1": "maximize", "gmacs": "minimize"},
-        point,
+    values = _values(records, objectives)
+    keep = non_dominated(values)
+    chosen = sorted((r for r, kept in zip(records, keep, strict=True) if kept), key=lambda r: r.metrics["gmacs"])
+    rest = tuple(r for r, kept in zip(records, keep, strict=True) if not kept)
+    return Pareto(
         study=f"{PUBLISHED_STUDY} ({frames} frames)",
+        objectives=objectives,
+        reference_point=point,
+        hypervolume=hypervolume(values, minimised([list(point.values())], [True, False])[0]),
         trained=len(records),
         failed=0,
+        pruned=0,
+        front=tuple(chosen),
+        others=Lazy(lambda: rest),
+        references=tuple(records),
         budget={},
         cost_of=f"clip {clip}, 400 classes, computed",
         accuracy_of=f"clip {clip}, Kinetics-400 validation, as published (Tran et al., CVPR 2018)",
     )
 
 
-def study_place(name: str, storage: str | None) -> tuple[str, str]:
-    """``(study name, storage URL)`` of a study that a user names by file or by name."""
-    if name.endswith((".yaml", ".yml")) or (storage is None and name in names("studies")):
-        study = load_study(name)
-        return study.name, storage or study.storage_url
-    return name, storage or f"sqlite:///studies/{name}.db"
-
-
-def open_study(name: str, storage: str | None = None) -> optuna.Study:
-    """A study that was begun before; ``UserError`` says how to begin it. Its plug-ins are loaded."""
-    study_name, url = study_place(name, storage)
-    if not exists(url):
-        known = names("studies")
-        hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
-        raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
-    opened = open_storage(url, to_write=False)
-    with storage_errors(url):
-        stored = {summary.study_name: summary for summary in opened.get_all_studies()}
-        if study_name not in stored:
-            held = unknown("study", study_name, stored) if stored else f"no study {study_name!r} has begun yet"
-            raise UserError(f"{held} (in {shown(url)})")
-        study = optuna.load_study(study_name=study_name, storage=opened)
-        if SPEC not in study.user_attrs:
-            raise UserError(f"the study {study_name!r} was not begun by stsearch")
-        load_stored_plugins(study)
-    return study
-
-
 def trial_architecture(text: str, storage: str | None = None) -> Architecture:
     """The architecture of ``STUDY#TRIAL``; ``UserError`` for a study or trial that is not there."""
     name, _, number = text.rpartition("#")
-    study = open_study(name, storage)
-    trials = {str(t.number): t for t in study.get_trials(deepcopy=False) if ARCHITECTURE in t.user_attrs}
-    if number not in trials:
-        known = f"0 to {max(map(int, trials))}" if trials else "none yet"
+    stored = read_study(name, storage)
+    rows = np.flatnonzero(stored.numbers == int(number)) if number.isdecimal() else np.zeros(0, dtype=np.int64)
+    (found,) = stored.attributes([ARCHITECTURE], rows) if len(rows) else ({},)
+    if ARCHITECTURE not in found:
+        known = f"0 to {stored.numbers.max()}" if len(stored.numbers) else "none yet"
         raise UserError(f"the study {name!r} has no trial {number!r}; its trials: {known}")
-    return parse_placement(trials[number].user_attrs[ARCHITECTURE])
+    return parse_placement(found[ARCHITECTURE])
 
 
-def pareto_of(study: optuna.Study) -> Pareto:
+def pareto_of(stored: StoredStudy) -> Pareto:
     """The front of a study as it stands; the study may be running."""
-    attributes = study.user_attrs
-    resolved, identity = attributes[SPEC]["resolved"], attributes[SPEC]["identity"]
-    objectives = {name: resolved["objectives"][name] for name in study.metric_names or resolved["objectives"]}
-    records = [r for r in map(record_of, study.get_trials(deepcopy=False)) if r is not None]
-    paper = [replace(r, network=_PAPER[r.architecture]) for r in records if r.architecture in _PAPER]
+    names, point = list(stored.objectives), stored.reference_point
+    maximise = [stored.objectives[name] == "maximize" for name in names]
+    feasible = stored.complete[stored.feasible[stored.complete]]
+    values = minimised(stored.values[feasible], maximise)
+    best = non_dominated(values)
+    kept = feasible[best]
+    cost = next((column for column, name in enumerate(names) if name not in QUALITIES), 0)
+    kept = kept[np.argsort(stored.values[kept, cost], kind="stable")]
+    front = stored.records(kept)
+    paper = np.intersect1d(stored.find(ARCHITECTURE, list(_PAPER)), stored.complete)
+    named = [replace(record, network=_PAPER[record.architecture]) for record in stored.records(paper)]
     order = list(_PAPER.values())
-    references = sorted([*references_of(study), *paper], key=lambda r: order.index(r.network))
-    target, proxy = identity["target"], identity["proxy"]
-    return _pareto(
-        records,
-        references,
-        objectives,
-        attributes[REFERENCE_POINT],
-        study=study.study_name,
-        trained=len(records),
-        failed=len(failures(study)),
-        budget=resolved["budget"],
-        cost_of=f"target, clip {ClipShape(3, target['frames'], target['size'], target['size'])}",
+    halving = halved(stored)
+    flow = " (optical flow)" if stored.identity["data"].get("modality") == "flow" else ""
+    return Pareto(
+        study=stored.name,
+        objectives=stored.objectives,
+        reference_point=point,
+        hypervolume=hypervolume(values[best], minimised([[point[name] for name in names]], maximise)[0]),
+        trained=len(stored.complete),
+        failed=len(stored.ended("FAIL")),
+        pruned=len(stored.rows("PRUNED")) - (len(halving.at_rungs) if halving else 0),
+        front=tuple(front),
+        others=Lazy(lambda: tuple(stored.records(np.setdiff1d(stored.complete, kept)))),
+        references=tuple(sorted([*stored.references(), *named], key=lambda r: order.index(r.network))),
+        budget=stored.resolved["budget"],
+        cost_of=f"target, clip {stored.target_clip}",
         accuracy_of=(
-            f"proxy, clip {ClipShape(3, proxy['frames'], proxy['size'], proxy['size'])}, "
-            f"width x{proxy['width']:g}, data {identity['data']['name']}"
+            f"proxy, clip {stored.proxy_clip}, width x{stored.identity['proxy']['width']:g}, "
+            f"data {stored.identity['data']['name']}{flow}"
+            + (f", not trained: score {score}" if (score := stored.identity["evaluate"].get("score")) else "")
         ),
+        halved=halving,
+        confidence=confidence_of(stored, feasible, kept),
     )
+
+
+_UNITS = {SCORE: "nats", "gmacs": "GMACs", "latency_ms": "ms", "peak_memory_mb": "MB"}
 
 
 def unit_of(name: str) -> str:
     """Unit of a metric, for tables and axes."""
-    return {"video_top1": "%", "clip_top1": "%", "gmacs": "GMACs", "params": "M", "activations": "M"}[name]
+    return "%" if name in (*ACCURACIES, *KEPT) else _UNITS.get(name, "M")
 
 
 def shown_value(name: str, value: float) -> str:
     """A metric as tables print it: per cent, GMACs, or millions."""
     if name in ("params", "activations"):
         return f"{value / 1e6:.2f}"
-    return f"{value:.1f}" if name in ACCURACIES else f"{value:.2f}"
+    return f"{value:.1f}" if unit_of(name) == "%" else f"{value:.2f}"

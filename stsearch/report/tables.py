@@ -12,17 +12,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stsearch.report.confidence import Confidence
+from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto, shown_value, unit_of
-from stsearch.search.records import Record
+from stsearch.search.reading import Record
 from stsearch.space.cost import NetworkCost
 
 _HEADS = {
     "video_top1": "video@1",
     "clip_top1": "clip@1",
+    "video_top5": "video@5",
+    "score": "score",
     "gmacs": "GMACs",
     "params": "params",
     "activations": "activations",
+    "latency_ms": "latency",
+    "peak_memory_mb": "peak mem.",
 }
+_LIKELY = 8
+"""Networks beside the front that are listed, at most"""
 
 
 def _table(title: str | None = None) -> Table:
@@ -47,23 +55,47 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     columns = _columns(pareto, brief=True)
     console.print(
         f"[bold]{pareto.study}[/bold]: {pareto.trained} networks trained"
-        + (f", {pareto.failed} failed" if pareto.failed else ""),
+        + (f", {pareto.failed} failed" if pareto.failed else "")
+        + (f", {pareto.pruned} pruned" if pareto.pruned else "")
+        + (f"; {pareto.halved.said}" if pareto.halved else ""),
         highlight=False,
     )
     console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)
     if not pareto.front:
         console.print("no network has finished within the budget; the front is empty")
     else:
-        table = _table("front")
-        for name in ("trial", "network", *map(_head, columns)):
-            table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
-        for record in pareto.front:
-            table.add_row(_trial(record), record.network, *_cells(record, columns))
-        console.print(table)
+        console.print(_front_table("front", pareto, pareto.front, columns))
+    if pareto.confidence:
+        _print_confidence(pareto, pareto.confidence, columns, console)
     if pareto.references:
         console.print(_reference_table(pareto, columns))
     point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
-    console.print(f"hypervolume {pareto.hypervolume:.6g} up to the reference point {point}", highlight=False)
+    console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
+
+
+def _front_table(title: str, pareto: Pareto, records: Sequence[Record], columns: Sequence[str]) -> Table:
+    table = _table(title)
+    sure = {record.architecture: pareto.certainty(record) for record in records}
+    chance = ["p(front)"] if pareto.confidence else []
+    for name in ("trial", "network", *map(_head, columns), *chance):
+        table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
+    for record in records:
+        found = sure[record.architecture]
+        cells = [shown_accuracy(name, record.metrics[name], found) for name in columns]
+        table.add_row(_trial(record), record.network, *cells, *([shown_chance(found)] if chance else []))
+    return table
+
+
+def _print_confidence(pareto: Pareto, confidence: Confidence, columns: Sequence[str], console: Console) -> None:
+    """Networks that may belong on the front, and how sure all that is."""
+    if confidence.likely:
+        some = sorted(confidence.likely, key=lambda record: -confidence.probability(record))[:_LIKELY]
+        left = len(confidence.likely) - len(some)
+        title = "not on the front as measured, but may well be" + (f" (the likeliest, {left} more)" if left else "")
+        console.print(_front_table(title, pareto, [r for r in confidence.likely if r in some], columns))
+    for line in about(pareto):
+        console.print(line, highlight=False, markup=False)
+    console.print()
 
 
 def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
@@ -98,22 +130,32 @@ def pareto_csv(pareto: Pareto) -> str:
     out = io.StringIO()
     columns = _columns(pareto, brief=False)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["trial", "network", "architecture", *columns, "place"])
+    sure = _sure_columns(pareto)
+    writer.writerow(["trial", "network", "architecture", *columns, *sure, "place"])
     inside = {record.architecture for record in (*pareto.front, *pareto.dominated)}
     outside = [record for record in pareto.references if record.architecture not in inside]
     for place, records in (("front", pareto.front), ("dominated", pareto.dominated), ("reference", outside)):
         for record in records:
             name = place if record.feasible else "over budget"
+            found = pareto.certainty(record)
+            known = found.as_dict() if found else {}
             writer.writerow(
                 [
                     _trial(record),
                     record.network,
                     record.architecture,
                     *(record.metrics[column] for column in columns),
+                    *(known.get(column, "") for column in sure),
                     name,
                 ]
             )
     return out.getvalue()
+
+
+def _sure_columns(pareto: Pareto) -> list[str]:
+    """Columns of what is known of errors and places; none where nothing is."""
+    found = next((sure for record in pareto.front if (sure := pareto.certainty(record))), None)
+    return list(found.as_dict()) if found else []
 
 
 def print_cost(network: str, cost: NetworkCost, console: Console) -> None:

@@ -7,32 +7,46 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 
 import torch
 
+from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError, WorldError
-from stsearch.search.session import Session, choose_device, open_session
-from stsearch.search.spec import Study
+from stsearch.profiling.device import choose_device
+from stsearch.search.audit import Plan, work_audit
+from stsearch.search.session import Session, open_session
+from stsearch.search.spec import Engine, Study
 from stsearch.search.storage import storage_errors
-from stsearch.search.worker import Emit, Event, work
+from stsearch.search.training import Emit, Event
+from stsearch.search.worker import work
+from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
 
+Job = Callable[[Emit], None]
+"""What a process does; it tells what happens."""
 _GRACE_S = 20
 """Time for workers to write down that they were interrupted."""
 
 
 def worker_count(study: Study) -> int:
-    """``auto`` is a worker per core, or one on a GPU."""
-    asked = study.spec.engine.workers
-    if isinstance(asked, int):
-        return asked
-    if choose_device(study.spec.engine.device).type == "cuda":
+    """``auto`` is a worker per core, or one: on a GPU, and where networks are timed."""
+    if study.measured and study.spec.engine.workers == "auto":
+        return 1
+    return workers_for(study.spec.engine, study.spec.search.trials)
+
+
+def workers_for(engine: Engine, tasks: int) -> int:
+    """As many as asked for; ``auto`` is one on a GPU, else one per core, not more than there are tasks."""
+    if isinstance(engine.workers, int):
+        return engine.workers
+    if choose_device(engine.device, "engine.device").type == "cuda":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, study.spec.search.trials))
+    return max(1, min(cores, tasks))
 
 
 def run(study: Study, session: Session, emit: Emit) -> None:
@@ -44,7 +58,28 @@ def run(study: Study, session: Session, emit: Emit) -> None:
         with storage_errors(study.storage_url):
             work(session, emit)
         return
-    _run_processes(study, session, count, emit)
+    session.storage.remove_session()
+    run_processes(partial(_work, study), study.spec.engine.threads, count, emit)
+
+
+def run_audit(
+    plan: Plan, engine: Engine, tasks: int, emit: Emit, clips: Mapping[ClipShape, ClipData] | None = None
+) -> None:
+    """Do the work of ``plan``, in this process, with ``clips``, or in several, which load them themselves."""
+    count = min(workers_for(engine, tasks), tasks)
+    threading.excepthook = lambda args: emit(_thread_note(args))
+    if count == 1:
+        torch.set_num_threads(engine.threads)
+        work_audit(plan, emit, clips)
+    else:
+        run_processes(partial(work_audit, plan), engine.threads, count, emit)
+
+
+def _work(study: Study, emit: Emit) -> None:
+    """What a worker does in a process of its own."""
+    load_plugins(list(study.space.plugins), study.space.folder, study.source)
+    with storage_errors(study.storage_url):
+        work(open_session(study, lambda *_: None), emit)
 
 
 def _thread_note(args: threading.ExceptHookArgs) -> Event:
@@ -52,10 +87,13 @@ def _thread_note(args: threading.ExceptHookArgs) -> Event:
     return {"event": "note", "text": f"{args.exc_type.__name__}: {str(args.exc_value).splitlines()[0]}"}
 
 
-def _run_processes(study: Study, session: Session, count: int, emit: Emit) -> None:
+def run_processes(job: Job, threads: int, count: int, emit: Emit) -> None:
+    """Run ``job``, which can be pickled, in ``count`` processes of ``threads`` torch threads, to their end.
+
+    The caller has closed its connections. Raises ``WorldError`` where a job does, or all were killed.
+    """
     context = multiprocessing.get_context("spawn")
-    session.storage.remove_session()
-    crew = [_Member(context, study) for _ in range(count)]
+    crew = [_Member(context, job, threads) for _ in range(count)]
     _start(crew)
     fatal: list[str] = []
     try:
@@ -78,9 +116,9 @@ def _run_processes(study: Study, session: Session, count: int, emit: Emit) -> No
 class _Member:
     """A worker process and its own pipe: one that is killed while it writes can block no other."""
 
-    def __init__(self, context: SpawnContext, study: Study) -> None:
+    def __init__(self, context: SpawnContext, job: Job, threads: int) -> None:
         self.events, self.end = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work_in_process, args=(study, self.end), daemon=True)
+        self.process = context.Process(target=_work_in_process, args=(job, threads, self.end), daemon=True)
         self.silent = False
 
     def start(self) -> None:
@@ -145,10 +183,10 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work_in_process(study: Study, events: Connection) -> None:
+def _work_in_process(job: Job, threads: int, events: Connection) -> None:
     signal.signal(signal.SIGINT, _interrupt_once)
     _die_with_parent()
-    torch.set_num_threads(study.spec.engine.threads)
+    torch.set_num_threads(threads)
     turn = threading.Lock()
 
     def emit(event: Event) -> None:
@@ -160,9 +198,7 @@ def _work_in_process(study: Study, events: Connection) -> None:
 
     threading.excepthook = lambda args: emit(_thread_note(args))
     try:
-        load_plugins(list(study.space.plugins), study.space.folder, study.source)
-        with storage_errors(study.storage_url):
-            work(open_session(study, lambda *_: None), emit)
+        job(emit)
     except KeyboardInterrupt:
         return
     except StsearchError as error:

@@ -11,6 +11,7 @@ import heapq
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,8 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.nni_sampler import NNI_SAMPLERS, NniSampler
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.search_space import Parameter, SearchSpace, Value
 from stsearch.space.table import CostTable, Ints
@@ -29,13 +32,6 @@ GP_UP_TO = 150
 """``auto`` leaves the Gaussian process beyond this many trials: its proposals grow slow. Not yet measured here."""
 _TRIES = 24
 _WALK = 20_000
-
-ARCHITECTURE = "architecture"
-"""User attribute of every trial: the architecture's id."""
-REASON = "reason"
-"""User attribute of a trial that failed: why, in one line."""
-INTERRUPTED = "interrupted"
-"""User attribute of a trial whose worker was stopped; its architecture is tried again."""
 
 
 def _tpe(seed: int, trials: int) -> BaseSampler:
@@ -61,8 +57,9 @@ SAMPLERS: dict[str, Callable[[int, int], BaseSampler] | None] = {
     "nsga2": _nsga2,
     "gp": _gp,
     "exhaustive": None,
+    **dict.fromkeys(NNI_SAMPLERS, None),
 }
-"""Name to ``(seed, trials) -> sampler``; ``auto`` and ``exhaustive`` are resolved by ``HardBudget``."""
+"""Name to ``(seed, trials) -> sampler``; those without are resolved by ``HardBudget``."""
 
 
 class Exhausted(Exception):
@@ -131,6 +128,12 @@ class HardBudget(BaseSampler):
         digits, self.whole = table.population(seed)
         self._feasible = digits[table.within(digits, self.budget)]
         self.name = self._resolve(name)
+        if self.name in NNI_SAMPLERS:
+            import_module("stsearch.nni")  # says now, before anything is written, if NNI is missing
+        self.given: Architecture | None = None
+        """proposed next, whatever else; for a network that is taken up again"""
+        self.view: Callable[[OptunaStudy], OptunaStudy] = lambda study: study
+        """the study as the inner sampler is to see it"""
         self._distributions = {p.name: distribution(p) for p in self.space.parameters}
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
@@ -174,18 +177,26 @@ class HardBudget(BaseSampler):
         return dict(self._distributions)
 
     def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
-        make = SAMPLERS.get(self.name) or _random
+        if self.given is not None:
+            return
         known = len(tried([t for t in study.get_trials(deepcopy=False) if t.number != trial.number]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._inner = make(self.seed * 1_000_003 % 2**31 + known, self.trials)
-        self._inner.before_trial(study, trial)
+        seed = self.seed * 1_000_003 % 2**31 + known
+        if self.name in NNI_SAMPLERS:
+            self._inner = NniSampler(self.name, self.space, seed=seed, trials=self.trials)
+        else:
+            make = SAMPLERS.get(self.name) or _random
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._inner = make(seed, self.trials)
+        self._inner.before_trial(self.view(study), trial)
 
     def sample_relative(
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if self.given is not None:
+            return dict(self.space.encode(self.given))
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        return dict(self.space.encode(self._propose(study, trial, tried(others))))
+        return dict(self.space.encode(self._propose(self.view(study), trial, tried(others))))
 
     def sample_independent(
         self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -195,7 +206,7 @@ class HardBudget(BaseSampler):
     def after_trial(
         self, study: OptunaStudy, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner.after_trial(study, trial, state, values)
+        self._inner.after_trial(self.view(study), trial, state, values)
 
     # Proposals ----------------------------------------------------------------------------
 

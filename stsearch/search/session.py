@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -17,26 +18,31 @@ from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.data.sources import Progress, class_names, load_data
+from stsearch.data.cache import Progress
+from stsearch.data.loader import RESIDENT_SHARE, resident
+from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
-from stsearch.search.records import (
-    REFERENCE,
-    REFERENCE_POINT,
-    SPEC,
-    WORKER,
-    plain,
-)
-from stsearch.search.samplers import INTERRUPTED, REASON, HardBudget, failed_by_itself
-from stsearch.search.spec import ACCURACIES, Study, difference, direction_of
-from stsearch.search.storage import Lock, check_place, exists, open_storage, surely_dead, this_worker
+from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.profiling.device import Setting, choose_device, comparable
+from stsearch.profiling.measure import quick
+from stsearch.search.attributes import FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
+from stsearch.search.halving import is_stopped, once_per_network, recipe_of, stopped_networks
+from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
+from stsearch.search.place import check_place, exists
+from stsearch.search.reading import check_format
+from stsearch.search.records import plain
+from stsearch.search.samplers import HardBudget, failed_by_itself
+from stsearch.search.spec import Study, difference
+from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
-from stsearch.space.search_space import load_plugins
 from stsearch.space.table import CostTable
 
 REFERENCE_PATIENCE_S = 3600
 """A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
+PRUNED_IN_A_ROW = 50
+"""So many networks over a measured budget, one after the other: nearly nothing keeps it, so the run stops."""
 FAILURES_IN_A_ROW = 5
 """So many networks failing one after the other are no accident of theirs: the run stops."""
 
@@ -54,6 +60,8 @@ class Session:
     device: torch.device
     started: datetime = field(default_factory=datetime.now)
     """failures before this moment do not stop this run"""
+    repeats: OptunaStudy | None = None
+    """further trainings of its networks, once there are any"""
 
     @property
     def classes(self) -> int:
@@ -65,6 +73,25 @@ class Session:
         total = network_cost(architecture, self.study.target_clip(), self.classes).total
         return {name: measure(total) for name, measure in COSTS.items()}
 
+    @property
+    def setting(self) -> Setting:
+        """How the target is measured."""
+        asked = self.study.spec.measure
+        return Setting(self.device, asked.precision, threads=asked.threads)
+
+    def place_clips(self) -> str:
+        """Put the clips where this process's trainings read them best; says where, and why."""
+        share = getattr(self.study.spec.evaluate, "resident_share", RESIDENT_SHARE)
+        self.data = resident(self.data, self.device, share)
+        return self.data.residence.text if self.data.residence else ""
+
+    def measured(self, architecture: Architecture) -> dict[str, float]:
+        """The target's latency and memory on this device, where the study asks for them."""
+        if not self.study.measured:
+            return {}
+        found = quick(architecture, self.study.target_clip(), self.classes, self.setting)
+        return {name: found[name] for name in MEASURED}
+
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Cost above the budget, by name; feasible where none is above 0."""
         return {name: costs[name] - cap for name, cap in self.study.spec.budget.items()}
@@ -74,32 +101,17 @@ class Session:
         return self.optuna_study.get_trials(deepcopy=False)
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is the first GPU if there is one; ``UserError`` for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"engine.device: given {name!r}; allowed are auto, cpu, cuda and cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"engine.device: given {name!r}; allowed are auto, cpu, cuda and cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"engine.device: {name!r} is not there; torch sees {torch.cuda.device_count()} GPUs")
-    return device
-
-
-def check_budget(study: Study) -> CostTable:
-    """The space's cost table; ``UserError`` for a budget that nothing keeps, before any data is read."""
-    classes = study.spec.target.classes or len(class_names(study.spec.data))
+def check_budget(study: Study, classes: int) -> CostTable:
+    """The space's cost table for so many classes of the data; ``UserError`` for a budget that nothing keeps."""
+    classes = study.spec.target.classes or classes
     table = CostTable(study.space, study.target_clip(), classes)
-    table.check_budget(study.spec.budget)
+    table.check_budget(study.hard_budget)
     return table
 
 
 def _sampler(study: Study, table: CostTable) -> HardBudget:
     search = study.spec.search
-    sampler = HardBudget(search.sampler, table, study.spec.budget, seed=study.spec.seed, trials=search.trials)
+    sampler = HardBudget(search.sampler, table, study.hard_budget, seed=study.spec.seed, trials=search.trials)
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
     sampler.start = [a for a in start if over_too or sampler.keeps(a)]
@@ -107,9 +119,9 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
     if isinstance(search.start_with, list) and len(sampler.start) < len(start):
         over = ", ".join(a.id for a in start if not sampler.keeps(a))
-        raise UserError(f"search.start_with: over the budget {study.spec.budget}: {over}")
+        raise UserError(f"search.start_with: over the budget {study.hard_budget}: {over}")
     if not sampler.satisfiable():
-        raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {study.spec.budget}")
+        raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {study.hard_budget}")
     return sampler
 
 
@@ -119,13 +131,16 @@ def _anchors(study: Study, table: CostTable) -> list[Architecture]:
 
 
 def reference_point(study: Study, table: CostTable) -> dict[str, float]:
-    """The worst corner for the hypervolume: accuracy 0, cost the budget's cap or the space's dearest."""
-    return {
-        name: 0.0
-        if name in ACCURACIES
-        else study.spec.budget.get(name, table.cost_of(table.extreme(name, largest=True))[name])
-        for name in study.spec.objectives
-    }
+    """The worst corner for the hypervolume: accuracy or score 0, cost the budget's cap or the space's dearest."""
+    point: dict[str, float] = {}
+    for name in study.spec.objectives:
+        if name in QUALITIES:
+            point[name] = 0.0
+        elif name in study.spec.budget:
+            point[name] = study.spec.budget[name]
+        else:
+            point[name] = table.cost_of(table.extreme(name, largest=True))[name]
+    return point
 
 
 def _stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None:
@@ -135,6 +150,7 @@ def _stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None
         return None
     stored = known[0].user_attrs.get(SPEC)
     if isinstance(stored, dict):
+        check_format(study.name, stored)
         identity: dict[str, Any] = stored["identity"]
         return identity
     directions = [direction.name.lower() for direction in storage.get_study_directions(known[0]._study_id)]
@@ -159,33 +175,40 @@ def _refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapp
 def open_session(study: Study, progress: Progress) -> Session:
     """Begin or resume ``study``: everything is checked before anything is written.
 
-    Raises ``UserError`` for an impossible budget, a missing device or data set, and for a
+    Raises ``UserError`` for an impossible budget, a missing device, data set or package, and for a
     storage where the study was begun with another space, input, data set or recipe.
     """
-    device = choose_device(study.spec.engine.device)
-    table = check_budget(study)
+    EVALUATORS[study.spec.evaluate.name].check()
+    device = choose_device(study.spec.engine.device, "engine.device")
+    opened = open_data(study.spec.data)
+    table = check_budget(study, len(opened.classes))
     sampler = _sampler(study, table)
     storage = open_storage(study.storage_url) if exists(study.storage_url) else None
     if storage is None:
         check_place(study.storage_url)
     already = _stored_identity(storage, study) if storage is not None else None
     identity = plain(study.identity())
+    if study.measured:
+        asked = study.spec.measure
+        identity["measured_on"] = plain(comparable(Setting(device, asked.precision, threads=asked.threads)))
     if already is not None:
         _refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
     clip = study.proxy_clip()
-    data = load_data(study.spec.data, clip.frames, clip.height, progress)
+    data = opened.load(clip.frames, clip.height, progress)
     identity["data_fingerprint"] = data.fingerprint
     _refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)
     lock = Lock(study.storage_url, study.name)
     with lock:
-        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table))
+        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data.classes)
     optuna_study.sampler = sampler
+    if recipe_of(study) is not None:
+        sampler.view = partial(once_per_network, objectives=list(study.spec.objectives))
     return Session(study, storage, optuna_study, sampler, lock, data, device)
 
 
 def _create_or_load(
-    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float]
+    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], classes: tuple[str, ...]
 ) -> OptunaStudy:
     stored = _stored_identity(storage, study)
     _refuse_change(study, stored, identity)
@@ -202,7 +225,8 @@ def _create_or_load(
         optuna_study.set_user_attr(REFERENCE_POINT, point)
     resolved = study.spec.model_dump(exclude={"storage"})
     space = {"name": study.space.name, "plugins": list(study.space.plugins), "folder": study.space.folder}
-    optuna_study.set_user_attr(SPEC, plain({"identity": identity, "resolved": resolved, "space": space}))
+    stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space, "classes": classes}
+    optuna_study.set_user_attr(SPEC, plain(stored_spec))
     return optuna_study
 
 
@@ -211,20 +235,25 @@ def bury_dead(session: Session) -> None:
 
     The caller holds the lock.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(session.optuna_study)  # workers of other machines, by their heartbeat
-    me = this_worker()
-    for trial in session.trials():
-        worker = trial.user_attrs.get(WORKER)
-        # A trial gets its worker under the lock, and this worker is between trials.
-        if trial.state == TrialState.RUNNING and (worker is None or worker == me or surely_dead(worker)):
-            interrupt(session.storage, trial._trial_id)
+    bury_trials(session.storage, session.optuna_study)
     for key, value in session.optuna_study.user_attrs.items():
         if not key.startswith(REFERENCE) or value["state"] != "running":
             continue
         if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
             session.optuna_study.set_user_attr(key, {"state": "open"})
+
+
+def bury_trials(storage: RDBStorage, study: OptunaStudy) -> None:
+    """The same for the trials of one of Optuna's studies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
+    me = this_worker()
+    for trial in study.get_trials(deepcopy=False):
+        worker = trial.user_attrs.get(WORKER)
+        # A trial gets its worker under the lock, and this worker is between trials.
+        if trial.state == TrialState.RUNNING and (worker is None or worker == me or surely_dead(worker)):
+            interrupt(storage, trial._trial_id)
 
 
 def interrupt(storage: RDBStorage, trial_id: int) -> None:
@@ -241,30 +270,37 @@ class Standing:
 
     complete: int
     running: int
+    stopped: int
+    """networks that wait at a rung of successive halving"""
     failed: int
     """networks that failed for a reason of their own"""
     failing: int
     """of these, how many in a row at the end"""
+    pruning: int
+    """networks over a measured budget in a row at the end"""
     wanted: int
 
     @property
     def open(self) -> int:
-        """Networks that nobody trains yet."""
-        return max(0, self.wanted - self.complete - self.running)
+        """Networks that nobody has begun yet."""
+        return max(0, self.wanted - self.complete - self.running - self.stopped)
 
 
 def standing(session: Session) -> Standing:
     """Count the trials."""
     trials = session.trials()
-    ended = [t for t in trials if t.state == TrialState.COMPLETE or failed_by_itself(t)]
+    ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed_by_itself(t)]
     recent = [t for t in ended if t.datetime_start and t.datetime_start >= session.started]
     recent.sort(key=lambda t: t.datetime_complete or session.started, reverse=True)
     failing = sum(1 for _ in takewhile(failed_by_itself, recent))
+    pruning = sum(1 for _ in takewhile(lambda t: t.state == TrialState.PRUNED and not is_stopped(t), recent))
     return Standing(
         complete=sum(t.state == TrialState.COMPLETE for t in ended),
         running=sum(t.state == TrialState.RUNNING for t in trials),
+        stopped=len(stopped_networks(trials)),
         failed=sum(t.state == TrialState.FAIL for t in ended),
         failing=failing,
+        pruning=pruning,
         wanted=wanted(session.study, session.sampler),
     )
 
@@ -285,9 +321,3 @@ def open_reference(session: Session) -> tuple[str, Architecture] | None:
         if stored["state"] == "open":
             return name, architecture
     return None
-
-
-def load_stored_plugins(study: OptunaStudy) -> None:
-    """Register the kinds that a stored study's space came with."""
-    space = study.user_attrs[SPEC]["space"]
-    load_plugins(space["plugins"], space["folder"], f"study {study.study_name}")

@@ -11,12 +11,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator
 
-from stsearch.data.sources import DATASETS
+import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
+from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import SpecError, UserError, quoted, unknown
 from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
+from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
 from stsearch.search.samplers import SAMPLERS
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
@@ -25,8 +28,6 @@ from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_ne
 from stsearch.space.search_space import SearchSpace, load_space
 
 Extent = Annotated[int, Field(ge=1, le=65_536)]
-ACCURACIES = ("video_top1", "clip_top1")
-OBJECTIVES = (*ACCURACIES, *COSTS)
 
 
 class Target(Strict):
@@ -52,6 +53,8 @@ class Search(Strict):
     sampler: str = "auto"
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
     """networks of the space to train; references outside it come on top"""
+    repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
     start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
 
     @field_validator("sampler")
@@ -71,6 +74,15 @@ class Search(Strict):
             except UserError as error:
                 raise ValueError(str(error)) from None
         return given
+
+
+class Measure(Strict):
+    """How ``latency_ms`` and ``peak_memory_mb`` of the target are measured, where a study asks for them."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """``auto``: bf16 autocast on a GPU that has it, else fp32"""
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """torch threads on a CPU"""
 
 
 class Engine(Strict):
@@ -97,6 +109,7 @@ class StudySpec(Strict):
     objectives: dict[str, str] = {"video_top1": "maximize", "gmacs": "minimize"}
     budget: dict[str, float] = {}
     evaluate: Any
+    measure: Measure = Measure()
     search: Search = Search()
     engine: Engine = Engine()
     storage: str | None = None
@@ -119,16 +132,11 @@ class StudySpec(Strict):
     @classmethod
     def _caps(cls, given: dict[str, float]) -> dict[str, float]:
         for name, cap in given.items():
-            if name not in COSTS:
-                raise ValueError(unknown("cost", name, COSTS))
+            if name not in (*COSTS, *MEASURED):
+                raise ValueError(unknown("cost", name, (*COSTS, *MEASURED)))
             if not 0 < cap < float("inf"):
                 raise ValueError(f"a cap is above 0; given {name}: {cap}")
         return given
-
-
-def direction_of(objective: str) -> Literal["maximize", "minimize"]:
-    """The one direction that makes sense for an objective."""
-    return "maximize" if objective in ACCURACIES else "minimize"
 
 
 @dataclass(frozen=True)
@@ -141,24 +149,43 @@ class Study:
     source: str
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics of the target that must be measured: they are objectives or have a cap."""
+        return tuple(name for name in MEASURED if name in self.spec.objectives or name in self.spec.budget)
+
+    @property
+    def hard_budget(self) -> dict[str, float]:
+        """Caps that are known to be kept before anything is built."""
+        return {name: cap for name, cap in self.spec.budget.items() if name in COSTS}
+
+    @property
     def storage_url(self) -> str:
         """Where its trials are kept."""
         return self.spec.storage or f"sqlite:///studies/{self.name}.db"
 
+    @property
+    def channels(self) -> int:
+        """Channels of a frame of the data."""
+        return channels_of(self.spec.data)
+
     def target_clip(self) -> ClipShape:
         """The clip that costs are counted on."""
-        return ClipShape(3, self.spec.target.frames, self.spec.target.size, self.spec.target.size)
+        return ClipShape(self.channels, self.spec.target.frames, self.spec.target.size, self.spec.target.size)
 
     def proxy_clip(self) -> ClipShape:
         """The clip that accuracy is measured on."""
         size = self.spec.proxy.size or self.spec.target.size
-        return ClipShape(3, self.spec.proxy.frames or self.spec.target.frames, size, size)
+        return ClipShape(self.channels, self.spec.proxy.frames or self.spec.target.frames, size, size)
 
     def identity(self) -> dict[str, Any]:
         """What may not change while a study lives: space, inputs, data, recipe, objectives, seed."""
         spec = self.spec.model_dump(exclude={"name", "search", "engine", "storage", "space"})
         clip = self.proxy_clip()
         spec["proxy"] |= {"frames": clip.frames, "size": clip.height}
+        for name in ("trace", "resident_share"):  # change no result
+            spec["evaluate"].pop(name, None)
+        if not self.measured:
+            spec.pop("measure")
         return {"space": {"name": self.space.name, "fingerprint": self.space.fingerprint}, **spec}
 
     def start_networks(self) -> list[Architecture]:
@@ -256,6 +283,53 @@ def _plain_name(name: str, source: str) -> str:
     return name
 
 
+def _measured_faults(spec: StudySpec) -> list[str]:
+    """What a study that times its networks needs."""
+    faults = [
+        f"objectives.{name}: is measured, so its worst value is not known beforehand; give one, as in "
+        f"budget: {{{name}: 100}}"
+        for name in MEASURED
+        if name in spec.objectives and name not in spec.budget
+    ]
+    measured = [name for name in MEASURED if name in {*spec.objectives, *spec.budget}]
+    if measured and isinstance(spec.engine.workers, int) and spec.engine.workers > 1:
+        faults.append(
+            f"engine.workers: {measured[0]} is measured while nothing else runs, so workers is 1 or auto; "
+            f"given {spec.engine.workers}"
+        )
+    return faults
+
+
+def _halving_faults(spec: StudySpec) -> list[str]:
+    if isinstance(spec.evaluate, HalvingRecipe) and not any(name in ACCURACIES for name in spec.objectives):
+        return [
+            f"objectives: halving compares accuracies at its rungs, so one of {quoted(ACCURACIES)} is among them; "
+            f"given {quoted(spec.objectives)}"
+        ]
+    return []
+
+
+def _repeats_faults(spec: StudySpec) -> list[str]:
+    """What repeats need: something noisy to compare, and an evaluator that another seed makes differ."""
+    if not spec.search.repeats:
+        return []
+    if not any(name in ACCURACIES for name in spec.objectives):
+        return [f"search.repeats: no accuracy is an objective, so nothing is noisy; given {spec.search.repeats}"]
+    if EVALUATORS[spec.evaluate.name].again is None:
+        return [f"search.repeats: evaluate {spec.evaluate.name!r} trains nothing again; given {spec.search.repeats}"]
+    return []
+
+
+def _unknown_faults(spec: StudySpec) -> list[str]:
+    """Objectives that the evaluator says nothing of."""
+    known = EVALUATORS[spec.evaluate.name].metrics
+    return [
+        f"objectives.{name}: `evaluate: {{name: {spec.evaluate.name}}}` does not tell it; it tells {quoted(known)}"
+        for name in spec.objectives
+        if name in QUALITIES and name not in known
+    ]
+
+
 def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
     """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
     space, faults = _space(data, folder)  # first: its plug-ins register kinds that other sections may name
@@ -266,6 +340,9 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
     spec, more = check(StudySpec, {**data, "data": recipe, "evaluate": evaluation})
     faults += more
     if faults or spec is None or space is None:
+        raise SpecError(source, faults)
+    faults = [*_unknown_faults(spec), *_measured_faults(spec), *_halving_faults(spec), *_repeats_faults(spec)]
+    if faults:
         raise SpecError(source, faults)
     study = Study(spec, _plain_name(spec.name or default_name, source), space, source)
     study.start_networks()

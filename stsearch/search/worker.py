@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from sqlalchemy.exc import SQLAlchemyError
 
 from stsearch.errors import StsearchError, WorldError
-from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, OnEpoch, Task
+from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch, Scored, Task
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.nets.count import counted_flops
-from stsearch.search.records import NETWORK, REFERENCE, WORKER, describe, metrics_of, outcome, plain, set_constraints
-from stsearch.search.samplers import ARCHITECTURE, INTERRUPTED, REASON, Exhausted, suggest
+from stsearch.search.attributes import (
+    ARCHITECTURE,
+    INTERRUPTED,
+    NETWORK,
+    REASON,
+    RECORD,
+    REFERENCE,
+    STOPPED,
+    TRACE,
+    WORKER,
+)
+from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
+from stsearch.search.metrics import MEASURED
+from stsearch.search.patience import STORAGE_ERRORS, Calm, Patience, persist
+from stsearch.search.records import (
+    describe,
+    full_record,
+    keep_measured,
+    keep_record,
+    metrics_of,
+    outcome,
+    plain,
+    set_constraints,
+)
+from stsearch.search.repeats import repeats_running, run_repeat
+from stsearch.search.samplers import Exhausted, suggest
 from stsearch.search.session import (
     FAILURES_IN_A_ROW,
+    PRUNED_IN_A_ROW,
     Session,
+    Standing,
     bury_dead,
     open_reference,
     standing,
 )
 from stsearch.search.storage import this_worker
+from stsearch.search.traces import keep_trace
+from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import network_cost
 from stsearch.space.published import name_of
 
-Event = dict[str, Any]
-Emit = Callable[[Event], None]
-"""Receives ``{"event": "start" | "epoch" | "done" | "failed" | "note", ...}``."""
-T = TypeVar("T")
-_STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
-_PATIENCE_S = 300.0
-"""How long a database server may be away before a result is given up."""
 _WAIT_S = 0.5
 
 
 def work(session: Session, emit: Emit) -> None:
     """Train networks until the study has as many as it wants; wait for those of other workers.
 
-    A database server that is away is waited for. Raises ``WorldError`` when too many networks
-    fail in a row.
+    Tells where its clips are. A database server that is away is waited for. Raises ``WorldError``
+    when too many networks fail in a row.
     """
-    patience = _Patience(session)
+    emit({"event": "clips", "text": session.place_clips()})
+    patience = Patience(session)
     while True:
         try:
             if not _step(session, emit):
                 return
-            patience = _Patience(session)
-        except _STORAGE_ERRORS:
+            patience = Patience(session)
+        except STORAGE_ERRORS:
             patience.hold()  # the trial that was cut off is ended by ``bury_dead`` and tried again
 
 
@@ -62,38 +80,40 @@ def _step(session: Session, emit: Emit) -> bool:
     with session.lock:
         bury_dead(session)
         reference = _claim_reference(session)
-        now = standing(session)
-        if now.failing >= FAILURES_IN_A_ROW:
-            raise WorldError(_stopped_by_failures(session, now.failing))
-        if reference is None and now.open and session.sampler.left(session.trials()):
+        trials, now = session.trials(), standing(session)
+        _check_luck(session, now)
+        tidy(session, trials)
+        going_on = next_going_on(session, trials) if reference is None else None
+        if reference is None and (going_on or (now.open and session.sampler.left(trials))):
             try:
-                _run_trial(session, emit)  # gives the lock back as soon as its network is known
+                _run_trial(session, emit, going_on)  # gives the lock back as soon as its network is known
             except Exhausted:
                 bury_dead(session)  # the trial that was opened for a network that there is not
                 return False
             return True
+        if reference is None and run_repeat(session, emit):
+            return True
+        running = now.running + repeats_running(session)
+        if reference is None and not running:
+            tidy(session, trials, finished=True)
     if reference is not None:
         _train_reference(session, *reference, emit)
         return True
-    if now.running:
+    if running:
         time.sleep(_WAIT_S)
-    return now.running > 0
+    return running > 0
 
 
-class _Patience:
-    """Waits for a database server that is away; a full disk under SQLite is not waited for."""
-
-    def __init__(self, session: Session) -> None:
-        self.left = 0.0 if session.storage.engine.dialect.name == "sqlite" else _PATIENCE_S
-        self.pause = 0.5
-
-    def hold(self) -> None:
-        """Called while an error is handled: pause, or raise it again when patience is over."""
-        if self.left < self.pause:
-            raise
-        time.sleep(self.pause)
-        self.left -= self.pause
-        self.pause = min(2 * self.pause, 15)
+def _check_luck(session: Session, now: Standing) -> None:
+    """``WorldError`` when so many networks fail, or are over the budget, that it is no accident of theirs."""
+    if now.failing >= FAILURES_IN_A_ROW:
+        raise WorldError(_stopped_by_failures(session, now.failing))
+    if now.pruning >= PRUNED_IN_A_ROW:
+        budget = ", ".join(f"{name} <= {session.study.spec.budget[name]:g}" for name in session.study.measured)
+        raise WorldError(
+            f"stopped: the last {now.pruning} networks were all over the measured budget ({budget}); what was "
+            "trained is kept. Begin another study with a larger one, or give a hard budget of gmacs beside it"
+        )
 
 
 def _stopped_by_failures(session: Session, count: int) -> str:
@@ -105,102 +125,130 @@ def _stopped_by_failures(session: Session, count: int) -> str:
     )
 
 
-def _run_trial(session: Session, emit: Emit) -> None:
-    """One trial through ``optimize``, so that Optuna sends its heartbeat.
-
-    From the end of its training until it is told, Ctrl-C waits: a result is not thrown away.
-    """
-    done: list[Event] = []
-    calm = _Calm()
-    try:
-        session.optuna_study.optimize(
-            lambda trial: _objective(session, trial, emit, done, calm), n_trials=1, catch=(EvaluationFailed,)
-        )
-    except (UpdateFinishedTrialError, ValueError):
-        if not done:
-            raise
-        text = f"the result of {done[0]['network']} came after its trial had been given up; it is trained again"
-        emit({"event": "note", "text": text})
-    else:
-        for event in done:
-            emit(event)
-    finally:
-        calm.end()
+def _run_trial(session: Session, emit: Emit, going_on: GoingOn | None) -> None:
+    """Train a network that is proposed, or that is taken up again."""
+    session.sampler.given = going_on.architecture if going_on else None
+    one_trial(
+        session.optuna_study,
+        lambda trial, done, calm: _objective(session, trial, going_on, emit, done, calm),
+        emit,
+        lambda network: f"the result of {network} came after its trial had been given up; it is trained again",
+    )
 
 
-class _Calm:
-    """Holds Ctrl-C back between ``begin`` and ``end``."""
-
-    def __init__(self) -> None:
-        self._handler: Any = None
-        self._pressed = False
-
-    def begin(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, signum: int, frame: object) -> None:
-        self._pressed = True
-
-    def end(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
-        if self._pressed:
-            self._pressed = False
-            raise KeyboardInterrupt
-
-
-def _objective(session: Session, trial: optuna.Trial, emit: Emit, done: list[Event], calm: _Calm) -> tuple[float, ...]:
-    architecture = suggest(trial, session.study.space)
-    costs = session.costs(architecture)
-    attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs)}
-    for name, value in attributes.items():
-        trial.set_user_attr(name, value)
+def _objective(
+    session: Session, trial: optuna.Trial, going_on: GoingOn | None, emit: Emit, done: list[Event], calm: Calm
+) -> tuple[float, ...]:
+    architecture, costs, about = _begin(session, trial, going_on)
     session.lock.release()
-    set_constraints(trial, session.optuna_study, session.excess(costs))
-    about = {"trial": trial.number, "network": name_of(architecture), **costs}
     emit({"event": "start", **about})
-    try:
-        evaluation, flops = _evaluate(session, architecture, _reporter(about, emit))
-    except EvaluationFailed as error:
-        trial.set_user_attr(REASON, str(error))
-        emit({"event": "failed", "reason": str(error), **about})
-        raise
-    except KeyboardInterrupt:
-        trial.set_user_attr(INTERRUPTED, True)
-        trial.set_user_attr(REASON, "interrupted: stopped by the user")
-        raise
+    keep, note = partial(persist, session), partial(_note, emit)
+    with ending(trial, about, emit):
+        try:
+            costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
+            keep_measured(trial, {name: costs[name] for name in MEASURED if name in costs})
+            set_constraints(trial, session.optuna_study, session.excess(costs))
+            about |= costs
+            _prune_slow(session, trial, costs)
+            course = course_of(session, trial, going_on, keep, note)
+            evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course)
+        except optuna.TrialPruned as pruned:
+            trial.set_user_attr(REASON, str(pruned))
+            emit({"event": "pruned", "reason": str(pruned), **about})
+            raise
     calm.begin()
     metrics = metrics_of(evaluation, costs)
     done.append(_done(about, metrics, evaluation))
+    keep(partial(keep_record, session.optuna_study, trial, evaluation, session.device))
     for name, value in plain(outcome(evaluation, flops, session.device)).items():
-        _persist(session, partial(trial.set_user_attr, name, value))
+        keep(partial(trial.set_user_attr, name, value))
+    if isinstance(evaluation, Evaluation) and evaluation.stopped:
+        for name, value in ((STOPPED, len(evaluation.trainings[0].curve)), (REASON, evaluation.stopped)):
+            keep(partial(trial.set_user_attr, name, value))
+        raise optuna.TrialPruned(evaluation.stopped)
+    _trace(session, architecture, trial, metrics, evaluation, emit)
     return tuple(float(metrics[name]) for name in session.study.spec.objectives)
 
 
-def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation) -> Event:
-    speed = {"seconds": evaluation.seconds, "clips_per_second": evaluation.clips_per_second}
-    return {"event": "done", **about, **metrics, **speed}
+def _begin(
+    session: Session, trial: optuna.Trial, going_on: GoingOn | None
+) -> tuple[Architecture, dict[str, float], Event]:
+    """Which network a trial is of, its costs, and what events say of it; the caller holds the lock."""
+    architecture = suggest(trial, session.study.space)
+    costs = session.costs(architecture)
+    continued = going_on.attributes if going_on else {}
+    attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs), **continued}
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    about: Event = {
+        "trial": trial.number,
+        "network": name_of(architecture),
+        ARCHITECTURE: architecture.id,
+        **costs,
+    }
+    if going_on:
+        about |= {"continues": going_on.trial, "from_epoch": going_on.reached}
+    return architecture, costs, about
 
 
-def _reporter(about: Event, emit: Emit) -> OnEpoch:
-    def on_epoch(repeat: int, epoch: Any) -> None:
-        emit(
-            {
-                "event": "epoch",
-                **about,
-                "repeat": repeat,
-                "epoch": epoch.epoch,
-                "train_loss": epoch.train_loss,
-                "clip_top1": epoch.clip_top1,
-            }
+def _note(emit: Emit, text: str) -> None:
+    emit({"event": "note", "text": text})
+
+
+def _trace(
+    session: Session,
+    architecture: Architecture,
+    trial: optuna.Trial,
+    metrics: Mapping[str, float],
+    evaluation: Evaluation | Scored,
+    emit: Emit,
+) -> None:
+    """Keep the trace that the study asks for; one that cannot be written is a note, the result stays."""
+    if isinstance(evaluation, Scored):
+        return
+    micro_batch = min(training.micro_batch for training in evaluation.trainings)
+    try:
+        path = keep_trace(session, architecture, trial.number, metrics, micro_batch)
+    except StsearchError as error:
+        emit({"event": "note", "text": f"no trace of trial {trial.number}: {error}"})
+        return
+    if path is not None:
+        persist(session, partial(trial.set_user_attr, TRACE, path))
+
+
+def _measured(session: Session, architecture: Architecture) -> dict[str, float]:
+    """What a study wants measured of the target, before training; ``EvaluationFailed`` if that cannot be."""
+    try:
+        return session.measured(architecture)
+    except StsearchError as error:
+        raise EvaluationFailed(str(error)) from error
+
+
+def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float]) -> None:
+    """A network over a measured cap is not trained; ``start_with: paper-all`` asks for its own all the same."""
+    over = {name: value for name, value in session.excess(costs).items() if name in MEASURED and value > 0}
+    if over and not (session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)):
+        budget = session.study.spec.budget
+        raise optuna.TrialPruned(
+            "not trained: " + ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)
         )
 
-    return on_epoch
+
+def _is_start(session: Session, trial: optuna.Trial) -> bool:
+    return trial.user_attrs[ARCHITECTURE] in {architecture.id for architecture in session.sampler.start}
 
 
-def _evaluate(session: Session, architecture: Architecture, on_epoch: OnEpoch) -> tuple[Evaluation, int]:
+def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation | Scored) -> Event:
+    ended: Event = {"event": "done", **about, **metrics, "seconds": evaluation.seconds}
+    if isinstance(evaluation, Scored):
+        return ended
+    ended["clips_per_second"] = evaluation.clips_per_second
+    return ended | ({"event": "stopped", "reason": evaluation.stopped} if evaluation.stopped else {})
+
+
+def _evaluate(
+    session: Session, architecture: Architecture, on_epoch: OnEpoch, course: Course | None
+) -> tuple[Evaluation | Scored, int]:
     """Count the target, train the proxy; any failure of theirs is an ``EvaluationFailed`` with its reason."""
     study = session.study
     task = Task(
@@ -210,16 +258,12 @@ def _evaluate(session: Session, architecture: Architecture, on_epoch: OnEpoch) -
         study.spec.evaluate,
         study.spec.seed,
         session.device,
+        course=course,
+        space=study.space.scaled(study.spec.proxy.width),
     )
-    try:
+    with own_failures():
         flops = check_count(session, architecture)
         return EVALUATORS[study.spec.evaluate.name].run(task, on_epoch), flops
-    except StsearchError as error:
-        raise EvaluationFailed(str(error)) from error
-    except _STORAGE_ERRORS:
-        raise
-    except Exception as error:  # a kind's or a driver's fault must not end the study; the trial keeps the reason
-        raise EvaluationFailed(f"{type(error).__name__}: {str(error).strip() or 'no message'}") from error
 
 
 def check_count(session: Session, architecture: Architecture) -> int:
@@ -230,16 +274,6 @@ def check_count(session: Session, architecture: Architecture) -> int:
     if counted != closed:
         raise EvaluationFailed(f"the closed form says {closed:,} FLOPs, torch counts {counted:,}")
     return counted
-
-
-def _persist(session: Session, write: Callable[[], T]) -> T:
-    """``write``, tried again while a database server is away: a result that took an hour is worth it."""
-    patience = _Patience(session)
-    while True:
-        try:
-            return write()
-        except _STORAGE_ERRORS:
-            patience.hold()
 
 
 def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
@@ -259,17 +293,20 @@ def _beat(session: Session, name: str) -> None:
 def _train_reference(session: Session, name: str, architecture: Architecture, emit: Emit) -> None:
     """Train a network outside the space and keep its record with the study."""
     costs = session.costs(architecture)
-    about = {"trial": None, "network": name, **costs}
+    about: Event = {"trial": None, "network": name, ARCHITECTURE: architecture.id, **costs}
     emit({"event": "start", **about})
     key = REFERENCE + name
-    report = _reporter(about, emit)
+    report = reporter(about, emit)
 
     def on_epoch(repeat: int, epoch: Any) -> None:
         report(repeat, epoch)
         _beat(session, name)
 
     try:
-        evaluation, flops = _evaluate(session, architecture, on_epoch)
+        costs |= _measured(session, architecture)
+        about |= costs
+        course = reference_course(session, architecture, partial(_note, emit))
+        evaluation, flops = _evaluate(session, architecture, on_epoch, course)
     except EvaluationFailed as error:
         session.optuna_study.set_user_attr(key, {"state": "failed", NETWORK: name, REASON: str(error)})
         emit({"event": "failed", "reason": str(error), **about})
@@ -285,7 +322,8 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         "feasible": all(value <= 0 for value in session.excess(costs).values()),
         **describe(architecture, costs),
         **outcome(evaluation, flops, session.device),
+        RECORD: full_record(evaluation, session.device),
         NETWORK: name,
     }
-    _persist(session, lambda: session.optuna_study.set_user_attr(key, plain(record)))
+    persist(session, lambda: session.optuna_study.set_user_attr(key, plain(record)))
     emit(_done(about, metrics, evaluation))

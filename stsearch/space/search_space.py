@@ -11,7 +11,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -138,6 +138,10 @@ class SearchSpace:
         meaning = [repr((KINDS[kind](8, 8, 1), KINDS[kind](8, 16, 2))) for kind in kinds]
         text = json.dumps([self.block, self.widths, self.stems, stages, meaning])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def scaled(self, width: float) -> SearchSpace:
+        """The same space with every stage ``width`` times as wide, as ``Architecture.scaled``."""
+        return replace(self, widths=tuple(own * width for own in self.widths))
 
     def decode(self, values: Mapping[str, Value]) -> Architecture:
         """Values of ``parameters`` to an architecture."""

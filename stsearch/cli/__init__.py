@@ -1,0 +1,73 @@
+"""The command line. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from stsearch import __version__
+from stsearch.cli.audit import audit
+from stsearch.cli.data import data
+from stsearch.cli.evaluate import evaluate
+from stsearch.cli.front import pareto
+from stsearch.cli.profile import profile
+from stsearch.cli.run import run
+from stsearch.cli.seeing import dashboard, report
+from stsearch.cli.space import space
+from stsearch.errors import StsearchError, did_you_mean
+
+
+class _Group(click.Group):
+    """Suggests a command for a misspelt one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            known = self.list_commands(ctx)
+            ctx.fail(f"no such command {name!r}.{did_you_mean(name, known)} Allowed: {', '.join(known)}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Search for where in a video network convolutions should see time.
+
+    \b
+    stsearch run quickstart        train networks, find the front (resumes if it was begun)
+    stsearch pareto quickstart     show the front; --plot front.png draws it
+    stsearch pareto published      the front of Tran et al. (CVPR 2018)
+    stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
+    stsearch report quickstart     where does time pay on these videos? one page, no network
+    stsearch dashboard quickstart  look into it with optuna-dashboard, also while it runs
+    stsearch evaluate STUDY#TRIAL  train it again as the study did; --fuse adds optical flow
+    stsearch data list             clip caches; data build, verify, prune, show FILE
+    stsearch space r18             what a search space holds and costs
+    stsearch profile MC3-18        exact cost of a network, stage by stage
+    """
+
+
+for _command in (run, pareto, audit, report, dashboard, evaluate, data, space, profile):
+    main.add_command(_command)
+
+
+def entry() -> None:
+    """The console script: one line for every expected error, and its exit code."""
+    try:
+        main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except StsearchError as error:
+        click.echo(f"stsearch: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        click.echo(f"stsearch: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,5 @@
+"""``python -m stsearch.cli``."""
+
+from stsearch.cli import entry
+
+entry()

@@ -1,0 +1,78 @@
+"""``stsearch audit``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from stsearch.cli.common import format_option, print_json, storage_option
+
+
+@click.command()
+@click.argument("study", default="quickstart")
+@storage_option
+@click.option("--networks", type=click.IntRange(3, 100_000), help="Networks to train anew in all [default: 24].")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="The audit's fidelity, as in evaluate.epochs=12, proxy.size=64, engine.workers=1. Repeatable.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of sample and trainings."
+)
+@click.option(
+    "--retest/--no-retest",
+    default=None,
+    help="Train them once more at the search's own fidelity, to know its noise [default: where the search did not].",
+)
+@click.option("--records", is_flag=True, help="Train nothing: what the records that are there say.")
+@format_option("table", "json")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def audit(
+    study: str,
+    storage: str | None,
+    networks: int | None,
+    overrides: Sequence[str],
+    seed: int,
+    retest: bool | None,
+    records: bool,
+    form: str,
+    quiet: bool,
+) -> None:
+    """Say how far STUDY's proxy can be trusted: networks of it are trained longer, with other seeds.
+
+    What is trained is kept beside the study; the same command goes on after an interruption.
+    """
+    from rich.console import Console
+
+    from stsearch.cli.run import Stopped, again
+    from stsearch.report.audit import report_of
+    from stsearch.report.audit_plan import NETWORKS, fidelities, sample
+    from stsearch.report.audit_plan import plan as make_plan
+    from stsearch.report.audit_tables import AuditProgress, print_audit
+    from stsearch.report.audit_text import as_dict
+    from stsearch.report.live import Reading
+    from stsearch.report.pareto import pareto_of
+    from stsearch.search.audit import Audit, load_clips
+    from stsearch.search.engine import run_audit
+    from stsearch.search.reading import read_study
+
+    stored = read_study(study, storage)
+    parts, engine = fidelities(stored, overrides, retest)
+    chosen = sample(stored, pareto_of(stored), networks or NETWORKS, seed)
+    plan = make_plan(stored, chosen, parts, engine, seed)
+    if not records and (left := Audit(plan, to_write=False).left()):
+        clips = load_clips(plan, Reading(quiet))
+        progress = AuditProgress(plan, left, quiet=quiet)
+        try:
+            run_audit(plan, engine, len(left), progress.emit, clips)
+        except KeyboardInterrupt:
+            raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
+    result = report_of(stored, chosen, plan, Audit(plan, to_write=False).found())
+    if form == "json":
+        print_json(as_dict(result))
+    else:
+        print_audit(result, Console())

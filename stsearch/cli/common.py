@@ -1,0 +1,65 @@
+"""What commands share: options, JSON on stdout, and networks by any name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from stsearch.space.architecture import Architecture
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def format_option(*choices: str) -> Callable[[F], F]:
+    """``--format``: a table for people, the rest for programs."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(choices),
+        default="table",
+        show_default=True,
+        help="How results are printed on stdout.",
+    )
+
+
+storage_option = click.option(
+    "--storage", metavar="URL", help="Database of the study; default sqlite:///studies/NAME.db."
+)
+
+
+def clip_options(function: F) -> F:
+    """``--frames``, ``--size``, ``--channels`` and ``--classes`` of the clip that costs are counted on."""
+    for option in (
+        click.option("--classes", type=click.IntRange(1, 65_536), default=400, show_default=True, help="Classes."),
+        click.option(
+            "--channels", type=click.IntRange(1, 65_536), default=3, show_default=True, help="Channels of a frame."
+        ),
+        click.option(
+            "--size", type=click.IntRange(1, 65_536), default=112, show_default=True, help="Height and width."
+        ),
+        click.option(
+            "--frames", type=click.IntRange(1, 65_536), default=16, show_default=True, help="Frames of a clip."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def print_json(data: Any) -> None:
+    """``data`` on stdout."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def find_architecture(text: str, storage: str | None = None) -> Architecture:
+    """A network by any of its names, ``STUDY#TRIAL`` included."""
+    from stsearch.space.published import find_network
+
+    if "#" in text:
+        from stsearch.report.pareto import trial_architecture
+
+        return trial_architecture(text, storage)
+    return find_network(text)

@@ -1,0 +1,70 @@
+"""``stsearch pareto``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from stsearch.cli.common import format_option, print_json, storage_option
+from stsearch.errors import UserError
+
+
+@click.command()
+@click.argument("study", default="quickstart")
+@storage_option
+@click.option("--plot", "plots", multiple=True, metavar="FILE", help="Draw the front: .png, .svg, .pdf or .html.")
+@click.option(
+    "--frames", type=click.Choice(["8", "16"]), help="For `published`: clips of 8 or 16 frames [default: 16]."
+)
+@click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
+@format_option("table", "json", "csv")
+def pareto(
+    study: str, storage: str | None, plots: Sequence[str], frames: str | None, with_effects: bool, form: str
+) -> None:
+    """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
+    from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
+    from stsearch.search.reading import read_study
+
+    effects = None
+    if study == PUBLISHED_STUDY and storage is None:
+        result = published(int(frames or 16))
+        if with_effects:
+            from stsearch.report.effects import published_effects
+
+            effects = published_effects(int(frames or 16))
+    elif frames is not None:
+        raise UserError("--frames goes with `stsearch pareto published` only; a study has its own target")
+    else:
+        stored = read_study(study, storage)
+        result = pareto_of(stored)
+        if with_effects:
+            from stsearch.report.study_effects import study_effects
+
+            effects = study_effects(stored, result)
+    if plots:
+        from stsearch.report.plot import plot
+
+        for file in plots:
+            plot(result, Path(file))
+    if form == "json":
+        print_json({**result.as_dict(), **({"effects": effects.as_dict()} if effects else {})})
+    elif form == "csv":
+        from stsearch.report.tables import pareto_csv
+
+        click.echo(pareto_csv(result), nl=False)
+    else:
+        from rich.console import Console
+
+        from stsearch.report.tables import print_pareto
+
+        console = Console()
+        print_pareto(result, console)
+        if effects:
+            from stsearch.report.effect_tables import print_effects
+
+            console.print()
+            print_effects(effects, console)
+        for file in plots:
+            click.echo(f"written: {file}")

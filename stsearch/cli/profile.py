@@ -1,0 +1,174 @@
+"""``stsearch profile``: what a network costs, in closed form and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from stsearch.cli.common import clip_options, find_architecture, format_option, print_json, storage_option
+from stsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stsearch.profiling.device import Setting
+    from stsearch.space.architecture import Architecture
+    from stsearch.space.blueprint import ClipShape
+    from stsearch.space.cost import NetworkCost
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a user asked for by name."""
+
+    name: str
+    architecture: Architecture
+    cost: NetworkCost
+
+    @property
+    def clip(self) -> ClipShape:
+        return self.cost.clip
+
+
+@click.command()
+@click.argument("networks", nargs=-1, metavar="NETWORK...")
+@click.option("--draw", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .svg, .png or .pdf.")
+@click.option("--measure", is_flag=True, help="Time it, whole and stage by stage, forward and in training.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="DIR", help="Write a trace for TensorBoard into DIR.")
+@click.option("--summary", type=click.Path(path_type=Path), metavar="DIR", help="Read the traces in DIR; no NETWORK.")
+@click.option("--mode", type=click.Choice(["forward", "training"]), default="training", help="What --trace records.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
+@click.option("--batch", "batches", type=int, multiple=True, help="Clips at once; may be given often.")
+@click.option("--threads", type=int, help="torch threads on a CPU.")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Import a module that registers kinds.")
+@storage_option
+@clip_options
+@format_option("table", "json")
+@click.pass_context
+def profile(ctx: click.Context, /, networks: Sequence[str], plugins: Sequence[str], form: str, **asked: Any) -> None:
+    """Exact cost of NETWORK, stage by stage; drawn, measured or traced where asked for.
+
+    NETWORK is a name of the paper (MC3-18, rMC2-34, "R(2+1)D-18" or r2plus1d-18), a placement,
+    stem first (3d-3d-2d-2plus1d-2d@18), an architecture id, a JSON file, or STUDY#TRIAL, then on
+    the study's target clip. Several are drawn side by side.
+    """
+    from rich.console import Console
+
+    if asked["summary"] is not None:
+        if networks:
+            raise UserError(f"--summary reads a folder of traces and takes no NETWORK; given {', '.join(networks)}")
+        _summarise(asked["summary"], form, Console())
+        return
+    if not networks:
+        raise UserError("name a NETWORK, such as MC3-18 (or --summary DIR)")
+    if plugins:
+        from stsearch.space.search_space import load_plugins
+
+        load_plugins(list(plugins), ".", "--plugin")
+    found = [_find(ctx, text, asked) for text in networks]
+    setting = _setting(asked) if asked["measure"] or asked["trace"] else None
+    if asked["draw"] is not None:
+        _draw(found, asked["draw"])
+    results = [_results(network, setting, asked, form, Console()) for network in found]
+    if form == "json":
+        print_json(results[0] if len(results) == 1 else results)
+    elif asked["draw"] is not None:
+        click.echo(f"written: {asked['draw']}")
+
+
+def _find(ctx: click.Context, text: str, asked: dict[str, Any]) -> _Network:
+    """A network on the clip that was asked for; of a trial, on its study's target where nothing else was."""
+    from stsearch.space.blueprint import ClipShape
+    from stsearch.space.cost import network_cost
+    from stsearch.space.published import name_of
+
+    architecture = find_architecture(text, asked["storage"])
+    shape = {name: asked[name] for name in ("channels", "frames", "size", "classes")}
+    if "#" in text:
+        from stsearch.search.reading import read_study
+
+        stored = read_study(text.rpartition("#")[0], asked["storage"])
+        target = {**stored.identity["target"], "channels": stored.target_clip.channels, "classes": stored.classes}
+        for name, value in target.items():
+            if name in shape and ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+                shape[name] = value
+    clip = ClipShape(shape["channels"], shape["frames"], shape["size"], shape["size"])
+    return _Network(name_of(architecture), architecture, network_cost(architecture, clip, shape["classes"]))
+
+
+def _setting(asked: dict[str, Any]) -> Setting:
+    from stsearch.profiling.device import Setting, choose_device
+
+    return Setting(choose_device(asked["device"]), asked["precision"], asked["batches"] or None, asked["threads"])
+
+
+def _draw(found: Sequence[_Network], path: Path) -> None:
+    from stsearch.report.canvas import save
+    from stsearch.report.draw import drawing
+
+    first = found[0].cost
+    if any(network.cost.clip != first.clip or network.cost.classes != first.classes for network in found):
+        raise UserError("networks are drawn on one clip; give it with --frames, --size and --classes")
+    architectures = [network.architecture for network in found]
+    save(drawing(architectures, first.clip, first.classes, [network.name for network in found]), path)
+
+
+def _results(
+    network: _Network, setting: Setting | None, asked: dict[str, Any], form: str, console: Console
+) -> dict[str, Any]:
+    """Print one network's cost, and what was measured of it; the same as plain data."""
+    from stsearch.report.tables import print_cost
+
+    if form == "table":
+        print_cost(network.name, network.cost, console)
+    results = {"network": network.name, "architecture": network.architecture.id, **network.cost.as_dict()}
+    if setting is not None and asked["measure"]:
+        from stsearch.profiling.measure import measure
+        from stsearch.report.profile_tables import print_measurement
+
+        measured = measure(
+            network.architecture, network.clip, network.cost.classes, setting, lambda text: click.echo(text, err=True)
+        )
+        results["measured"] = measured.as_dict()
+        if form == "table":
+            print_measurement(network.name, measured, console)
+    if setting is not None and asked["trace"] is not None:
+        results["trace"] = str(_trace(network, setting, asked))
+        if form == "table":
+            click.echo(f"written: {results['trace']}\nlook into it: tensorboard --logdir {asked['trace']}")
+            click.echo(f"or offline:   stsearch profile --summary {asked['trace']}")
+    return results
+
+
+def _trace(network: _Network, setting: Setting, asked: dict[str, Any]) -> Path:
+    from stsearch.profiling.trace import write_trace
+
+    training = asked["mode"] == "training"
+    return write_trace(
+        network.architecture,
+        network.clip,
+        network.cost.classes,
+        setting,
+        asked["trace"],
+        name=network.name,
+        training=training,
+        batch=setting.clips_at_once[-1],
+    )
+
+
+def _summarise(folder: Path, form: str, console: Console) -> None:
+    from stsearch.profiling.summary import summarise
+    from stsearch.report.profile_tables import print_summary
+
+    found = summarise(folder)
+    if form == "json":
+        print_json([summary.as_dict() for summary in found])
+        return
+    for summary in found:
+        print_summary(summary, console)

@@ -1,0 +1,108 @@
+"""``stsearch run``."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stsearch.cli.common import format_option, print_json, storage_option
+from stsearch.errors import StsearchError
+
+if TYPE_CHECKING:
+    from stsearch.search.spec import Study
+
+
+@click.command()
+@click.argument("study", default="quickstart")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the YAML, as in evaluate.epochs=8. May be given often.",
+)
+@storage_option
+@format_option("table", "json")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def run(study: str, overrides: Sequence[str], storage: str | None, form: str, quiet: bool) -> None:
+    """Run STUDY, or go on with it: a name of a study or the path of its YAML file."""
+    from rich.console import Console
+
+    from stsearch.report.live import Display, Reading
+    from stsearch.report.pareto import pareto_of
+    from stsearch.report.tables import print_pareto
+    from stsearch.search.engine import run as run_engine
+    from stsearch.search.engine import worker_count
+    from stsearch.search.reading import read_study
+    from stsearch.search.session import open_session
+    from stsearch.search.spec import load_study
+
+    extra = [f"storage={storage}"] if storage is not None else []
+    chosen = load_study(study, [*overrides, *extra])
+    session = open_session(chosen, Reading(quiet))
+    workers = worker_count(chosen)
+    notes = Console(stderr=True, quiet=quiet)
+    for note in session.data.notes:
+        notes.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    notes.print(
+        f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
+        f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
+        f"storage {chosen.storage_url if '@' not in chosen.storage_url else '(server)'}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
+        notes.print(f"note: only {session.sampler.feasible} networks keep the budget; all of them are trained")
+    try:
+        with Display(session, workers, quiet=quiet) as display:
+            run_engine(chosen, session, display.emit)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
+    result = pareto_of(read_study(chosen.name, chosen.storage_url))
+    if form == "json":
+        print_json(result.as_dict())
+        return
+    print_pareto(result, Console())
+    _say_next(study, overrides, storage, chosen, result.front[-1].trial if result.front else None)
+
+
+def _say_next(study: str, overrides: Sequence[str], storage: str | None, chosen: Study, trial: int | None) -> None:
+    """What to type after a run; nothing where it would print a database's password."""
+    if "@" in chosen.storage_url:
+        return
+    place = ["--storage", chosen.storage_url] if chosen.spec.storage is not None else []
+    sets = [f"--set={text}" for text in overrides if not text.startswith(("storage=", "search.trials="))]
+    more = f"--set=search.trials={2 * chosen.spec.search.trials}"
+    lines = [
+        [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
+        [_program(), "report", chosen.name, *place],
+        *([[_program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
+        [_program(), "run", study, *sets, *place, more],
+    ]
+    click.echo("\nNext:")
+    for line in lines:
+        click.echo(f"  {shlex.join(line)}")
+
+
+def _program() -> str:
+    """How the user can call this program again: by its path where it is not on the PATH."""
+    called = sys.argv[0]
+    return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
+
+
+class Stopped(StsearchError):
+    """Ctrl-C."""
+
+    exit_code = 130
+
+
+def again() -> str:
+    """The command that was given, to go on with; without a database's password."""
+    return shlex.join([_program(), *("..." if "@" in word else word for word in sys.argv[1:])])

@@ -1,0 +1,52 @@
+"""``stsearch dashboard`` and ``stsearch report``: look into a study while it runs or after."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from stsearch.cli.common import storage_option
+
+
+@click.command()
+@click.argument("study", default="quickstart")
+@storage_option
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port on 127.0.0.1 [default: any free one].")
+@click.option("--open", "browse", is_flag=True, help="Open it in the browser.")
+def dashboard(study: str, storage: str | None, port: int, browse: bool) -> None:
+    """Look into STUDY with optuna-dashboard, also while it runs; only this machine can see it."""
+    from stsearch.report.dashboard import serve
+    from stsearch.search.reading import read_study
+
+    if hasattr(os, "nice"):
+        os.nice(10)  # a training on this machine comes first
+    server, address = serve(read_study(study, storage), port)
+    click.echo(f"dashboard of {study}: {address}  (Ctrl-C ends it)")
+    if browse:
+        click.launch(address)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo("dashboard closed", err=True)
+
+
+@click.command()
+@click.argument("study", default="quickstart")
+@storage_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to [default: STUDY.html].")
+@click.option("--format", "form", type=click.Choice(["html", "md"]), help="[default: what FILE ends in, else html]")
+def report(study: str, storage: str | None, output: Path | None, form: str | None) -> None:
+    """Write one page about STUDY that needs no network: where time pays, the front, what was made how."""
+    from stsearch.report.write import render, write_report
+    from stsearch.search.reading import read_study
+
+    stored = read_study(study, storage)
+    if form == "md" and output is None:
+        click.echo(render(stored, form), nl=False)
+        return
+    path = output or Path(f"{stored.name}.html")
+    write_report(stored, path, form)
+    click.echo(f"written: {path}")

@@ -1,0 +1,43 @@
+"""Accuracies from probabilities ``(V, classes)`` and labels ``(V,)``; all of them per cent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def video_accuracies(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+    """What a training remembers of its videos: ``video_top1``, ``video_top5``, ``per_class`` and ``confusion``."""
+    return {
+        "video_top1": accuracy(probabilities, labels),
+        "video_top5": accuracy(probabilities, labels, 5),
+        "per_class": per_class(probabilities, labels),
+        "confusion": confusion(probabilities, labels),
+    }
+
+
+def accuracy(probabilities: torch.Tensor, labels: torch.Tensor, best: int = 1) -> float:
+    """Share of the videos whose class is among the ``best`` most probable ones."""
+    if best == 1:
+        right = probabilities.argmax(1) == labels
+    else:
+        right = (probabilities.topk(min(best, probabilities.shape[1]), 1).indices == labels[:, None]).any(1)
+    return 100.0 * float(right.double().mean())
+
+
+def per_class(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[float | None, ...]:
+    """Top-1 of the videos of each class; ``None`` for a class without videos."""
+    right = (probabilities.argmax(1) == labels).double()
+    classes = probabilities.shape[1]
+    videos = torch.bincount(labels, minlength=classes).tolist()
+    found = torch.bincount(labels, weights=right, minlength=classes).tolist()
+    return tuple(100.0 * some / every if every else None for some, every in zip(found, videos, strict=True))
+
+
+def confusion(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[tuple[int, int, int], ...]:
+    """``(true class, predicted class, videos)`` where there are any."""
+    pairs = torch.stack([labels, probabilities.argmax(1)], 1)
+    found, counts = pairs.unique(dim=0, return_counts=True)  # type: ignore[no-untyped-call]
+    rows = torch.cat([found, counts[:, None]], 1).tolist()
+    return tuple((true, predicted, videos) for true, predicted, videos in rows)

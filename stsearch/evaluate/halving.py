@@ -1,0 +1,171 @@
+"""Training that may end at a rung and go on from there later: ``evaluate: {name: halving}``.
+
+Who ends is the search's to say (``Task.course``, by the rule of ``stsearch.evaluate.rungs``). A
+training that goes on from its checkpoint gives what one without a break gives; on CPU bit for bit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+
+from stsearch.evaluate.evaluators import (
+    EVALUATORS,
+    Evaluation,
+    Evaluator,
+    OnEpoch,
+    Reached,
+    Task,
+    begun,
+    mean_of,
+    training_seed,
+)
+from stsearch.evaluate.recipe import Count, LoopRecipe
+from stsearch.evaluate.train import Rung, Trainer, Training
+
+
+class HalvingRecipe(LoopRecipe):
+    """The ``evaluate:`` section for successive halving; one training per network."""
+
+    name: Literal["halving"] = "halving"
+    rungs: Annotated[list[Count], Field(min_length=2)] = [1, 3, 9]
+    """epochs at which a network is compared; at the last one its training is whole"""
+    reduction: Annotated[int, Field(ge=2, le=1000)] = 3
+    """of the networks at a rung one in so many goes on, and besides those that none beats at its cost"""
+    tolerance: Annotated[float, Field(ge=0, le=100)] | Literal["auto"] = "auto"
+    """points by which another one must be better to count; ``auto``: one standard error of the accuracy"""
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, given: list[int]) -> list[int]:
+        if any(later <= earlier for earlier, later in pairwise(given)):
+            raise ValueError(f"should be epochs, each more than the one before; given {given}")
+        return given
+
+    @property
+    def length(self) -> int:
+        """The last rung: accuracy at an earlier one is a point of the whole training's curve."""
+        return self.rungs[-1]
+
+
+def evaluate_by_halving(task: Task, on_epoch: OnEpoch) -> Evaluation:
+    """Train from rung to rung until the search says that it is enough; raises ``EvaluationFailed``."""
+    recipe: HalvingRecipe = task.recipe
+    trainer = _taken_up(task)
+    before = trainer.done
+    why = _told(task, trainer, before) if before else None
+    found: Training | None = None
+    while why is None and trainer.done < recipe.length:
+        on_epoch(0, trainer.epoch())
+        if trainer.done in recipe.rungs:
+            found = trainer.result()
+            trainer.rungs.append(Rung(trainer.done, found.clip_top1, found.video_top1))
+            _put_away(task, trainer)
+            why = _told(task, trainer, before)
+    training = replace(found, rungs=tuple(trainer.rungs)) if found is not None else trainer.result()
+    seed = training_seed(task.seed, task.architecture, 0)
+    return replace(
+        mean_of((training,), (seed,), task.device),
+        clips_trained=trainer.fresh,
+        epochs_trained=trainer.done - before,
+        stopped=why or "",
+    )
+
+
+def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+    """One training to the last rung with the seed of ``repeat``; raises ``EvaluationFailed``."""
+    trainer = _new(task, repeat)
+    while trainer.done < task.recipe.length:
+        on_epoch(repeat, trainer.epoch())
+    seed = training_seed(task.seed, task.architecture, repeat)
+    return mean_of((trainer.result(),), (seed,), task.device)
+
+
+def _told(task: Task, trainer: Trainer, before: int) -> str | None:
+    """Why the training ends at the rung that it has reached, if it does."""
+    if task.course is None:
+        return None
+    return task.course.reached(Reached(tuple(trainer.rungs), trainer.fresh, trainer.done - before))
+
+
+def _new(task: Task, repeat: int = 0) -> Trainer:
+    network, generator = begun(task, repeat)
+    return Trainer(
+        network,
+        task.data,
+        task.recipe,
+        frames=task.clip.frames,
+        size=task.clip.height,
+        generator=generator,
+        device=task.device,
+    )
+
+
+def _taken_up(task: Task) -> Trainer:
+    """A training at its last rung if its checkpoint is there, else at its beginning, with a note if that is a pity."""
+    trainer, course = _new(task), task.course
+    if course is None:
+        return trainer
+    if not course.checkpoint.is_file():
+        if course.expected:
+            course.note(f"no checkpoint {course.checkpoint} on this machine: trained from the beginning")
+        return trainer
+    try:
+        state = torch.load(course.checkpoint, map_location="cpu", weights_only=True)
+        if state["of"] != _identity(task):
+            raise ValueError("it is of another training")
+        trainer.load(state)
+    except Exception as error:  # a broken pickle raises anything; a training that begins anew is right in any case
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        course.note(f"the checkpoint {course.checkpoint} is of no use ({reason}): trained from the beginning")
+        return _new(task)
+    return trainer
+
+
+def _identity(task: Task) -> str:
+    """All that a training is a function of."""
+    recipe: Mapping[str, Any] = task.recipe.model_dump(exclude={"trace", "resident_share"})
+    about = [task.architecture.id, str(task.clip), recipe, task.seed, task.data.fingerprint]
+    return json.dumps(about, sort_keys=True)
+
+
+def _put_away(task: Task, trainer: Trainer) -> None:
+    """Write the checkpoint, whole or not at all; where it cannot be written, the older one stays."""
+    if task.course is None:
+        return
+    kept = io.BytesIO()
+    torch.save({"of": _identity(task), **trainer.state()}, kept)
+    try:
+        write_whole(task.course.checkpoint, kept.getbuffer())
+    except OSError as error:
+        task.course.note(
+            f"cannot write the checkpoint {task.course.checkpoint}: {error.strerror}; if {task.architecture.id} is "
+            "stopped and goes on later, it does so from an earlier one or from the beginning"
+        )
+
+
+def write_whole(path: Path, content: memoryview) -> None:
+    """Write ``path`` so that a reader sees it whole or as it was, whatever happens; raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again))

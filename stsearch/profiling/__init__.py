@@ -1,0 +1,1 @@
+"""What a network costs, measured: latency, peak memory, traces for TensorBoard."""

@@ -1,0 +1,315 @@
+"""``stsearch audit``: how far a study's proxy orders networks as more training does, from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stsearch.ranks import Correlation, Floats, kendall, spearman
+from stsearch.report.agreement import Difference, Noise, Pair, noise_of, pairs_of, tau_difference
+from stsearch.report.audit_plan import Sample, Why
+from stsearch.search.attributes import RECORD, REFERENCE
+from stsearch.search.audit import AUDIT, RETEST, Found, Plan
+from stsearch.search.metrics import ACCURACIES
+from stsearch.search.reading import Record, StoredStudy
+from stsearch.space.published import PUBLISHED
+
+COSTS = ("gmacs", "params")
+"""Of the target: known without any training, so the least that a signal must beat."""
+_SHORT = 8
+"""Frames up to which the paper's table of 8 frames is the nearer one; its other one is of 16."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """One network, as the search and as the audit saw it."""
+
+    record: Record
+    why: Why
+    trainings: Sequence[Mapping[str, Any]]
+    """of the search"""
+    audit: Mapping[str, Any]
+    """record of the audit's training"""
+    retest: Mapping[str, Any] | None
+    published: float | None
+    """the paper's video top-1, per cent"""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something that orders networks, and how far as the audit does."""
+
+    name: str
+    kind: str
+    """``training`` (cost in clips), ``score`` or ``cost`` (no training)"""
+    values: tuple[float | None, ...]
+    """by network; larger promises more"""
+    n: int
+    kendall: Correlation
+    spearman: Correlation
+    against_search: Difference
+    """its tau less that of the search's own accuracy, on the same networks"""
+    clips: float
+    """training clips per network"""
+    seconds: float
+    """per network, mean"""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranking of the paper's networks against the published one."""
+
+    name: str
+    n: int
+    kendall: Correlation
+    spearman: Correlation
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found. Accuracies are per cent."""
+
+    study: str
+    metric: str
+    searched: dict[str, Any]
+    audited: dict[str, Any]
+    """fidelities"""
+    trained: int
+    """networks of the study"""
+    networks: tuple[Audited, ...]
+    missing: int
+    """networks of the sample whose audit has not ended, or failed"""
+    failed: tuple[tuple[str, str], ...]
+    """``(network, reason)``"""
+    signals: tuple[Signal, ...]
+    noise: Noise | None
+    """of the search's own accuracy; ``None`` for a study without training"""
+    pairs: tuple[Pair, ...]
+    retest: tuple[Correlation, Correlation] | None
+    """Kendall and Spearman of the search's accuracies and those of the same fidelity with another seed"""
+    paper: tuple[Ranking, ...]
+    paper_frames: int
+    audit_seconds: float
+    """of all trainings of the audit"""
+    audit_clips: float
+    """training clips per network of the audit's own fidelity"""
+    seed: int
+
+    def count(self, why: Why) -> int:
+        """Networks that were audited for a reason."""
+        return sum(network.why == why for network in self.networks)
+
+    @property
+    def told_apart(self) -> tuple[Pair, ...]:
+        """Pairs that the search's accuracies tell apart."""
+        return tuple(pair for pair in self.pairs if pair.told_apart)
+
+
+def report_of(stored: StoredStudy, chosen: Sample, plan: Plan, found: Found) -> AuditReport:
+    """Everything that can be said from the records there are."""
+    metric = next((name for name in stored.objectives if name in ACCURACIES), "video_top1")
+    networks = _audited(stored, chosen, found, plan)
+    reference = np.array([n.audit["evaluation"][metric] for n in networks], dtype=np.float64)
+    signals = _signals(networks, metric, reference, plan)
+    own = [n.record.metrics.get(metric) for n in networks]
+    noise = _noise(networks, own, metric) if networks and None not in own else None
+    figures = np.array(own, dtype=np.float64)
+    names = {c.record.architecture: c.record.network for c in chosen.networks}
+    evaluation = stored.identity["evaluate"]
+    frames = 8 if stored.target_clip.frames <= _SHORT else 16
+    return AuditReport(
+        study=stored.name,
+        metric=metric,
+        searched={"evaluate": evaluation, "clip": list(stored.proxy_clip.sizes), "width": _width(stored)},
+        audited=plan.fidelities[AUDIT].as_dict(),
+        trained=chosen.trained,
+        networks=networks,
+        missing=len(chosen.networks) - len(networks),
+        failed=tuple((names[a], reason) for (_, a), reason in found.failed.items() if a in names),
+        signals=signals,
+        noise=noise,
+        pairs=pairs_of(figures, noise, reference) if noise is not None else (),
+        retest=_retest(networks, figures, metric, plan.seed) if noise is not None else None,
+        paper=_paper(networks, metric, reference, plan.seed),
+        paper_frames=frames,
+        audit_seconds=sum(
+            record["evaluation"]["seconds"]
+            for (_, architecture), record in found.records.items()
+            if architecture in names
+        ),
+        audit_clips=_clips(networks, plan),
+        seed=plan.seed,
+    )
+
+
+def _width(stored: StoredStudy) -> float:
+    width: float = stored.identity["proxy"]["width"]
+    return width
+
+
+def _clips(networks: Sequence[Audited], plan: Plan) -> float:
+    recipe = plan.fidelities[AUDIT].recipe
+    return float(networks[0].audit["train_clips"] * recipe.epochs * recipe.repeats) if networks else 0.0
+
+
+def _audited(stored: StoredStudy, chosen: Sample, found: Found, plan: Plan) -> tuple[Audited, ...]:
+    """The networks of the sample that the audit has trained."""
+    done = [c for c in chosen.networks if (AUDIT, c.record.architecture) in found.records]
+    numbers = [c.record.trial for c in done if c.record.trial is not None]
+    rows = np.flatnonzero(np.isin(stored.numbers, numbers))
+    details = dict(zip(stored.numbers[rows].tolist(), stored.details(rows), strict=True))
+    outside = {
+        record["architecture"]: record.get(RECORD, {})
+        for key, record in stored.user_attributes.items()
+        if key.startswith(REFERENCE) and record.get("state") == "complete"
+    }
+    frames = 8 if stored.target_clip.frames <= _SHORT else 16
+    published = {row.network: row.video_top1 for row in PUBLISHED if row.frames == frames}
+    return tuple(
+        Audited(
+            record=c.record,
+            why=c.why,
+            trainings=(details[c.record.trial] if c.record.trial is not None else outside[c.record.architecture]).get(
+                "trainings", ()
+            ),
+            audit=found.records[AUDIT, c.record.architecture],
+            retest=found.records.get((RETEST, c.record.architecture)),
+            published=published.get(c.record.network),
+        )
+        for c in done
+    )
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A signal before it is compared."""
+
+    name: str
+    kind: str
+    values: list[float | None]
+    clips: float = 0.0
+    seconds: float = 0.0
+
+
+def _signals(networks: Sequence[Audited], metric: str, reference: Floats, plan: Plan) -> tuple[Signal, ...]:
+    if not networks:
+        return ()
+    own = [n.record.metrics.get(metric) for n in networks]
+    raw = [*_of_trainings(networks, metric), *_of_retest(networks, metric, plan), *_of_scores(networks)]
+    raw += [_Values(name, "cost", [n.record.metrics[name] for n in networks]) for name in COSTS]
+    return tuple(_compared(one, own, reference, plan.seed, len(raw) - 1) for one in raw)
+
+
+def _compared(one: _Values, own: Sequence[float | None], reference: Floats, seed: int, comparisons: int) -> Signal:
+    known = np.array([value is not None for value in one.values])
+    both = known & np.array([value is not None for value in own])
+    x, y = (
+        np.array([row for row, keep in zip(rows, known, strict=True) if keep], dtype=np.float64)
+        for rows in (one.values, reference)
+    )
+    a, b, c = (
+        np.array([row for row, keep in zip(rows, both, strict=True) if keep], dtype=np.float64)
+        for rows in (one.values, own, reference)
+    )
+    return Signal(
+        name=one.name,
+        kind=one.kind,
+        values=tuple(one.values),
+        n=int(known.sum()),
+        kendall=kendall(x, y, seed),
+        spearman=spearman(x, y, seed),
+        against_search=tau_difference(a, b, c, seed, comparisons),
+        clips=one.clips,
+        seconds=one.seconds,
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _of_trainings(networks: Sequence[Audited], metric: str) -> list[_Values]:
+    """Accuracy after every epoch, the final one, and the sum of losses, of the search's own trainings."""
+    epochs = max((len(t["curve"]) for n in networks for t in n.trainings), default=0)
+    clips = networks[0].audit["train_clips"]
+    found = []
+    for epoch in range(1, epochs + 1):
+        reached = [[t for t in n.trainings if len(t["curve"]) >= epoch] for n in networks]
+        values = [_mean([t["curve"][epoch - 1]["clip_top1"] for t in group]) for group in reached]
+        seconds = [sum(e["seconds"] for t in group for e in t["curve"][:epoch]) for group in reached if group]
+        times = float(np.mean([len(group) for group in reached if group]))
+        found.append(_Values(f"epoch {epoch}", "training", values, epoch * clips * times, float(np.mean(seconds))))
+    if not epochs:
+        return []
+    trained = [n.trainings for n in networks if n.trainings]
+    cost = float(np.mean([sum(len(t["curve"]) for t in group) for group in trained])) * clips
+    seconds_all = float(np.mean([sum(t["seconds"] for t in group) for group in trained]))
+    losses = [None if (m := _mean([t["loss_sum"] for t in n.trainings])) is None else -m for n in networks]
+    own = [n.record.metrics.get(metric) for n in networks]
+    return [
+        *found,
+        _Values("loss_sum", "training", losses, cost, seconds_all),
+        _Values(metric, "training", own, cost, seconds_all),
+    ]
+
+
+def _of_retest(networks: Sequence[Audited], metric: str, plan: Plan) -> list[_Values]:
+    """The search's own fidelity with another seed."""
+    known = [n.retest for n in networks if n.retest is not None]
+    if not known:
+        return []
+    values = [None if n.retest is None else n.retest["evaluation"][metric] for n in networks]
+    clips = float(known[0]["train_clips"] * plan.fidelities[RETEST].recipe.epochs)
+    seconds = float(np.mean([record["evaluation"]["seconds"] for record in known]))
+    return [_Values(f"{metric}, other seed", "training", values, clips, seconds)]
+
+
+def _of_scores(networks: Sequence[Audited]) -> list[_Values]:
+    """Training-free scores, and the study's own where it is one of scores."""
+    names = dict.fromkeys(name for n in networks for name in n.audit["scores"])
+    found = []
+    for name in names:
+        known = [n.audit["scores"].get(name, {}) for n in networks]
+        seconds = [score["seconds"] for score in known if score]
+        found.append(_Values(name, "score", [s.get("value") for s in known], 0.0, float(np.mean(seconds))))
+    own = [n.record.metrics.get("score") for n in networks]
+    if any(value is not None for value in own):
+        found.append(_Values("score of the study", "score", own))
+    return found
+
+
+def _noise(networks: Sequence[Audited], own: Sequence[float | None], metric: str) -> Noise:
+    groups = [
+        [*(t[metric] for t in n.trainings), *([n.retest["evaluation"][metric]] if n.retest else [])] for n in networks
+    ]
+    counted = [max(1, len(n.trainings)) for n in networks]
+    return noise_of([value or 0.0 for value in own], groups, counted, networks[0].audit["val_videos"])
+
+
+def _retest(
+    networks: Sequence[Audited], figures: Floats, metric: str, seed: int
+) -> tuple[Correlation, Correlation] | None:
+    known = [number for number, n in enumerate(networks) if n.retest is not None]
+    if not known:
+        return None
+    again = np.array([n.retest["evaluation"][metric] for n in networks if n.retest is not None], dtype=np.float64)
+    return kendall(figures[known], again, seed), spearman(figures[known], again, seed)
+
+
+def _paper(networks: Sequence[Audited], metric: str, reference: Floats, seed: int) -> tuple[Ranking, ...]:
+    """The published ranking against the search's and the audit's, on the paper's networks that are there."""
+    known = [number for number, n in enumerate(networks) if n.published is not None]
+    if not known:
+        return ()
+    published = np.array([networks[number].published for number in known], dtype=np.float64)
+    ours = {"audit": reference[known]}
+    searched = [networks[number].record.metrics.get(metric) for number in known]
+    if None not in searched:
+        ours = {"search": np.array(searched, dtype=np.float64), **ours}
+    return tuple(
+        Ranking(name, len(known), kendall(values, published, seed), spearman(values, published, seed))
+        for name, values in ours.items()
+    )

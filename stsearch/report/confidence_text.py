@@ -1,0 +1,84 @@
+"""How sure a front is, in words: the same on the terminal, in the report and in notes."""
+
+from __future__ import annotations
+
+from stsearch.report.confidence import Certainty, Confidence
+from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.words import counted
+from stsearch.search.reading import Record
+
+_PAIRS = 4
+"""Pairs that are not told apart and named, at most"""
+_LUCK = 0.5
+"""Points by which the best measured accuracy must be above the expected one to be remarked on"""
+
+
+def shown_accuracy(name: str, value: float, sure: Certainty | None) -> str:
+    """``82.1 ± 0.9 (3)``: mean, standard error, number of trainings; the value alone where nothing is known."""
+    if sure is None or name not in sure.errors:
+        return shown_value(name, value)
+    return f"{shown_value(name, value)} ± {sure.errors[name]:.1f} ({sure.trainings})"
+
+
+def shown_chance(sure: Certainty | None) -> str:
+    """``0.62``; ``< 0.01`` and ``> 0.99`` at the ends, since draws are finite. Empty where nothing is known."""
+    if sure is None:
+        return ""
+    if 0.01 <= sure.probability <= 0.99:
+        return f"{sure.probability:.2f}"
+    return "< 0.01" if sure.probability < 0.01 else "> 0.99"
+
+
+def about(pareto: Pareto) -> list[str]:
+    """All that is said of a front's certainty beside its figures, one sentence each."""
+    if pareto.confidence is None:
+        return []
+    lines = [about_noise(pareto.confidence), told_apart(pareto.confidence), about_luck(pareto)]
+    return [line for line in lines if line]
+
+
+def told_apart(confidence: Confidence) -> str:
+    """Which networks are not told apart; empty where all of them are."""
+    named = [f"{pair.first.network} and {pair.second.network}" for pair in confidence.pairs]
+    if not named:
+        return ""
+    more = f"; and {counted(len(named) - _PAIRS, 'more pair')}" if len(named) > _PAIRS else ""
+    return f"Not told apart in accuracy: {'; '.join(named[:_PAIRS])}{more}."
+
+
+def about_noise(confidence: Confidence) -> str:
+    """Where the standard errors come from."""
+    noise = confidence.noise
+    videos = counted(noise.videos, "validation video")
+    if not noise.networks:
+        return (
+            f"± is a guess from {videos}, since no network was trained twice: search.repeats trains near-ties again "
+            "and measures it."
+        )
+    return (
+        f"± is the standard error of the mean of (n) trainings; one training varies by {noise.deviation:.1f} points "
+        f"({counted(noise.trainings, 'training')} of {counted(noise.networks, 'network')}, {videos})."
+    )
+
+
+def about_luck(pareto: Pareto) -> str:
+    """What to expect of the best network instead of what was measured; empty where they hardly differ."""
+    name = next((name for name in pareto.objectives if unit_of(name) == "%"), None)
+    if pareto.confidence is None or name is None or not pareto.front:
+        return ""
+    best: Record = max(pareto.front, key=lambda record: record.metrics[name])
+    sure = pareto.certainty(best)
+    if sure is None or best.metrics[name] - sure.expected[name] < _LUCK:
+        return ""
+    return (
+        f"{best.network} was measured at {best.metrics[name]:.1f} %; of one more training {sure.expected[name]:.1f} % "
+        "is to be expected, since the best of many noisy results was lucky too."
+    )
+
+
+def shown_volume(pareto: Pareto) -> str:
+    """The hypervolume, with its interval where that is known."""
+    if pareto.confidence is None:
+        return f"{pareto.hypervolume:.6g}"
+    low, high = pareto.confidence.hypervolume
+    return f"{pareto.hypervolume:.6g} (95 % interval of the true one {low:.5g} to {high:.5g})"

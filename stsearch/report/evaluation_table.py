@@ -1,0 +1,50 @@
+"""What ``stsearch evaluate`` found, for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stsearch.search.evaluation import Evaluated, Result
+
+
+def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> None:
+    """A row per network and one for what they say together; with ``per_class`` a row per class too."""
+    protocol = found.streams[0].protocol
+    recipe = protocol.recipe
+    views = f"{recipe.views} views" if recipe.views == 30 else f"{recipe.video_clips} clips a video"
+    names = [f"{stream.network} ({stream.protocol.modality})" for stream in found.streams]
+    results = [*found.results, *([found.fused] if found.fused else [])]
+    labels = [*names, *(["fused"] if found.fused else [])]
+    console.print(
+        f"{found.videos:,} videos of {len(found.classes)} classes ({found.split}), {views}; networks at width "
+        f"x{protocol.width:g} on clips {protocol.clip.frames}x{protocol.clip.height}x{protocol.clip.width}, trained "
+        f"{recipe.epochs} epochs" + (f", {recipe.repeats} trainings each" if recipe.repeats > 1 else ""),
+        highlight=False,
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("network", "video@1 (%)", "video@5 (%)", *(["each"] if recipe.repeats > 1 else [])):
+        table.add_column(head, justify="left" if head in ("network", "each") else "right", overflow="fold")
+    for label, result in zip(labels, results, strict=True):
+        table.add_row(escape(label), *_cells(result, recipe.repeats > 1))
+    console.print(table)
+    if per_class:
+        console.print(_classes(found, labels, results))
+
+
+def _cells(result: Result, each: bool) -> list[str]:
+    cells = [f"{result.video_top1:.1f}", f"{result.video_top5:.1f}"]
+    return [*cells, ", ".join(f"{value:.1f}" for value in result.each)] if each else cells
+
+
+def _classes(found: Evaluated, labels: list[str], results: list[Result]) -> Table:
+    table = Table(title="video@1 (%) of each class", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class", overflow="fold")
+    for label in labels:
+        table.add_column(escape(label), justify="right", overflow="fold")
+    for number, name in enumerate(found.classes):
+        values = [result.per_class[number] for result in results]
+        table.add_row(escape(name), *("-" if value is None else f"{value:.1f}" for value in values))
+    return table

@@ -1,0 +1,352 @@
+"""A study's report as one plain frozen object; ``collect`` fills it, ``html`` and ``markdown`` write it down."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stsearch.profiling.against import Disagreement
+from stsearch.report.charts import confusion_counts
+from stsearch.report.effect_contrasts import Contrast
+from stsearch.report.effect_tables import estimated
+from stsearch.report.effects import Effects
+from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.plot import TITLES
+from stsearch.report.words import counted, storage_option
+from stsearch.search.metrics import ACCURACIES, KEPT, METRICS
+from stsearch.search.reading import Ended, Record
+from stsearch.space.blueprint import ClipShape
+
+_FIVE = 5
+"""Classes up to which the top-5 of them says nothing"""
+MOST = 4000
+"""Dominated networks that are drawn; more are a blot."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that the report tells all of: on the front, or the paper's."""
+
+    record: Record
+    on_front: bool
+    paper: bool
+    dominated_by: tuple[int | None, ...]
+    """trials of the front's networks"""
+    details: Mapping[str, Any]
+    """the full record of its trainings; empty where none is kept"""
+
+    @property
+    def trainings(self) -> Sequence[Mapping[str, Any]]:
+        """One per repeat."""
+        found: Sequence[Mapping[str, Any]] = self.details.get("trainings", ())
+        return found
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        if self.on_front:
+            said = "on the front"
+        elif by := self.dominated_by:
+            said = f"dominated by #{by[0]}" + (f" and {len(by) - 1} more" if len(by) > 1 else "")
+        else:
+            said = "not dominated, outside the space" if self.record.trial is None else "not dominated"
+        return said if self.record.feasible else f"{said}; over the budget"
+
+    @property
+    def curves(self) -> list[list[tuple[int, float, float]]]:
+        """Of every repeat ``(epoch, training loss, clip top-1 in per cent)``."""
+        return [[(e["epoch"], e["train_loss"], e["clip_top1"]) for e in t["curve"]] for t in self.trainings]
+
+    def confusion(self, classes: int) -> npt.NDArray[np.int64] | None:
+        """Videos ``(true, predicted)``, summed over repeats; ``None`` where none was kept."""
+        counts = confusion_counts(self.trainings, classes)
+        return counts if counts.any() else None
+
+    def by_class(self, classes: int) -> list[tuple[int, float | None]]:
+        """Videos of each class and the per cent of them that are right, over all repeats; empty without a record."""
+        counts = self.confusion(classes)
+        if counts is None:
+            return []
+        times = max(1, len(self.trainings))
+        totals, right = counts.sum(1).tolist(), counts.diagonal().tolist()
+        return [(n // times, 100 * r / n if n else None) for n, r in zip(totals, right, strict=True)]
+
+    @property
+    def repeats(self) -> tuple[float, ...]:
+        """Video top-1 of every repeat, per cent."""
+        return tuple(t["video_top1"] for t in self.trainings)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What the search took."""
+
+    trainings: int
+    """finished, references included, repeats of one network counted once"""
+    seconds: float
+    """of these trainings, summed"""
+    repeats: int
+    """trainings of near-ties after the search"""
+    repeats_seconds: float
+    """of these"""
+    timed: int
+    """of these trainings, those that noted their seconds"""
+    clips_per_second: float | None
+    """median over trainings"""
+    began: str
+    """UTC, ``2026-01-31 12:00``; empty where nothing has begun"""
+    ended: str
+    span: float
+    """seconds from the first beginning to the last end"""
+    workers: int
+    hosts: int
+
+    @property
+    def when(self) -> str:
+        """From the first beginning to the last end; empty where nothing has begun."""
+        if not self.began:
+            return ""
+        day, _, hour = self.ended.partition(" ")
+        until = "" if self.ended in ("", self.began) else f" to {hour if self.began.startswith(day) else self.ended}"
+        return f"{self.began}{until} UTC"
+
+    @property
+    def total(self) -> float:
+        """Seconds of all trainings."""
+        return self.seconds + self.repeats_seconds
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds of one training."""
+        return self.seconds / self.timed if self.timed else None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Trials that became no network of the front."""
+
+    failed: tuple[Ended, ...]
+    interrupted: int
+    """whose worker was stopped; their networks are tried again"""
+    pruned: tuple[Ended, ...]
+    """over a measured budget"""
+    stopped: tuple[Ended, ...]
+    """that successive halving stopped at a rung"""
+    pruned_seconds: float
+    """that pruned trials ran before they were stopped"""
+    saved: float | None
+    """seconds, estimated: what pruned trials would have taken at the mean of the others, less what they took"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A study as it stands."""
+
+    pareto: Pareto
+    """its ``dominated`` are at most ``MOST``, evenly taken"""
+    networks: tuple[Network, ...]
+    """the front, cheapest first, then those of the paper that are not on it"""
+    states: Mapping[str, int]
+    wanted: int
+    """networks that the study is to train"""
+    effects: Effects | None
+    why_no_effects: str
+    growth: tuple[tuple[int, float], ...]
+    """``(finished trainings, hypervolume)``"""
+    effort: Effort
+    loss: Loss
+    latency: Disagreement | None
+    timed: tuple[tuple[str, float, float], ...]
+    """``(network, GMACs, ms)`` behind ``latency``, pruned ones among them"""
+    clip: ClipShape
+    """of the target"""
+    classes: int
+    """of the target"""
+    class_names: tuple[str, ...]
+    """of the data; numbers where they are not stored"""
+    space: str
+    data: str
+    resolved: Mapping[str, Any]
+    measured_on: Mapping[str, Any]
+    """what makes measured figures comparable; empty where none is"""
+    fingerprints: Mapping[str, str]
+    versions: tuple[tuple[str, str, int], ...]
+    """``(what, version or device, networks)``, read from the records of ``networks``"""
+    place: str
+    """URL of the storage without its password"""
+    written: str
+    """UTC"""
+    version: str
+    """of stsearch, that wrote this"""
+    command: str
+
+    @property
+    def front(self) -> tuple[Network, ...]:
+        """Networks of the front, cheapest first."""
+        return tuple(network for network in self.networks if network.on_front)
+
+    @property
+    def paper(self) -> tuple[Network, ...]:
+        """The paper's networks that were trained."""
+        return tuple(network for network in self.networks if network.paper)
+
+    @property
+    def running(self) -> int:
+        """Networks in training when the study was read."""
+        return self.states.get("RUNNING", 0)
+
+    @property
+    def complete(self) -> int:
+        """Networks of the space that were trained."""
+        return self.pareto.trained
+
+    @property
+    def result(self) -> str:
+        """What came out, in one line."""
+        halved = self.pareto.halved
+        return f"{self._front_said} {halved.said}." if halved and halved.stopped else self._front_said
+
+    @property
+    def stopped(self) -> int:
+        """Networks that wait at a rung of successive halving."""
+        return len(self.pareto.halved.stopped) if self.pareto.halved else 0
+
+    @property
+    def _front_said(self) -> str:
+        if not self.complete:
+            return f"No network has finished training yet; {self.running} in training, {len(self.loss.failed)} failed."
+        trained = counted(self.complete, "network")
+        if not self.front:
+            return f"{trained} trained, and none of them keeps the budget: the front is empty."
+        first, last = self.front[0], self.front[-1]
+        if self.complete == 1:
+            return f"1 network trained, so there is nothing to compare it with: {self.said(first)}."
+        if len(self.pareto.objectives) == 1:
+            (name,) = self.pareto.objectives
+            return f"{trained} trained; the best in {TITLES[name]} is {self.said(first)}."
+        if len(self.front) == 1:
+            return f"{trained} trained; one is better than all others in every objective: {self.said(first)}."
+        return (
+            f"{trained} trained, {len(self.front)} of them on the front: from {self.said(first)} to {self.said(last)}."
+        )
+
+    @property
+    def beside(self) -> str:
+        """How the paper's networks did, in one sentence; empty where none was trained."""
+        if not self.paper:
+            return ""
+        on_front = sum(network.on_front for network in self.paper)
+        beaten = sum(bool(network.dominated_by) for network in self.paper)
+        over = sum(not network.record.feasible for network in self.paper)
+        parts = [f"{on_front} on the front", f"{beaten} dominated by it"]
+        if over:
+            parts.append(f"{over} over the budget")
+        return f"Of {counted(len(self.paper), 'network')} of the paper trained beside them: {', '.join(parts)}."
+
+    @property
+    def standing(self) -> str:
+        """Whether it is done."""
+        done = self.complete + self.stopped
+        said = f"{done:,} of {self.wanted:,} networks trained" + (" or stopped early" if self.stopped else "")
+        if self.running:
+            return f"Still running when this was written: {said}."
+        if done < self.wanted:
+            return f"{said}; the study can go on."
+        return ""
+
+    @property
+    def contrasts(self) -> list[Contrast]:
+        """Placement effects that have an estimate, group by group."""
+        return estimated(self.effects) if self.effects else []
+
+    @property
+    def accuracy(self) -> str:
+        """Name of the accuracy that effects are about."""
+        return TITLES.get(self.effects.accuracy, self.effects.accuracy) if self.effects else ""
+
+    @property
+    def corner(self) -> str:
+        """The hypervolume's reference point, in words."""
+        point = self.pareto.reference_point.items()
+        return ", ".join(f"{TITLES[name]} {amount(name, value)}" for name, value in point)
+
+    def said(self, network: Network) -> str:
+        """A network with its objectives: ``MC3-18 (61.2 %, 24.50 GMACs)``."""
+        return f"{network.record.network} ({', '.join(self._amounts(network.record))})"
+
+    def _amounts(self, record: Record) -> list[str]:
+        """Its objectives; counts in millions say what they count."""
+        return [
+            amount(name, record.metrics[name]) + (f" {TITLES[name]}" if unit_of(name) == "M" else "")
+            for name in self.pareto.objectives
+        ]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Metrics that all ``networks`` have, objectives first; activations only where they are one."""
+        known = [name for name in METRICS if all(name in n.record.metrics for n in self.networks)]
+        left_out = ("activations", *KEPT) if len(self.class_names) <= _FIVE else ("activations",)
+        known = [name for name in known if name not in left_out]
+        return tuple(dict.fromkeys([*self.pareto.objectives, *known])) if self.networks else ()
+
+    @property
+    def compared(self) -> tuple[Network, ...]:
+        """The cheapest and the most accurate network of the front, where their videos by class are kept."""
+        accuracy = next((name for name in self.pareto.objectives if name in ACCURACIES), "video_top1")
+        known = [n for n in self.front if n.confusion(len(self.class_names)) is not None]
+        if not known:
+            return ()
+        best = max(known, key=lambda n: n.record.metrics.get(accuracy, 0.0))
+        return (best,) if known[0] is best else (known[0], best)
+
+    @property
+    def by_class(self) -> list[tuple[str, int, list[float | None]]]:
+        """Every class with its validation videos and the per cent right of each network of ``compared``."""
+        columns = [network.by_class(len(self.class_names)) for network in self.compared]
+        return [
+            (name, cells[0][0], [share for _, share in cells])
+            for name, *cells in zip(self.class_names, *columns, strict=True)
+            if cells
+        ]
+
+    @property
+    def storage_option(self) -> str:
+        """`` --storage URL`` where commands need it, else empty."""
+        return storage_option(self.pareto.study, self.place)
+
+    @property
+    def look(self) -> str:
+        """The command that opens the study in a browser."""
+        return f"stsearch dashboard {shlex.quote(self.pareto.study)}{self.storage_option}"
+
+    def steps(self, network: Network) -> list[tuple[str, str]]:
+        """``(what it does, command)`` for going on with a network of the front."""
+        name = f"{self.pareto.study}#{network.record.trial}"
+        profile = f"stsearch profile {shlex.quote(name)}{self.storage_option}"
+        file = re.sub(r"[^\w.-]+", "-", name).strip("-")
+        return [
+            ("its exact cost, stage by stage", profile),
+            ("how long it takes here, stage by stage, forward and in training", f"{profile} --measure"),
+            ("a trace for TensorBoard", f"{profile} --trace traces"),
+            ("its drawing, for a paper", f"{profile} --draw {shlex.quote(file)}.pdf"),
+        ]
+
+
+def amount(name: str, value: float) -> str:
+    """A metric with its unit: ``61.2 %``, ``24.50 GMACs``, ``11.18 M``."""
+    return f"{shown_value(name, value)} {unit_of(name)}"
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``7 min``, ``3.2 h``, ``4.5 days``."""
+    if seconds < 90:
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"

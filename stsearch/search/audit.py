@@ -1,0 +1,301 @@
+"""The trainings of an audit: networks of a study trained anew, kept in a companion study beside it.
+
+The companion ``NAME/audit-KEY`` is in the study's own storage, where writing is safe and other
+machines see it; its name cannot be that of a study, so nothing of it enters the study's front. KEY is
+of everything that changes a result, so records of different fidelities never mix. A trial of it is one
+network trained at one fidelity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import optuna
+import torch
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from stsearch.data.sources import open_data
+from stsearch.data.videos import ClipData
+from stsearch.errors import StsearchError, UserError
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task, subject_of
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.scores import SCORES
+from stsearch.profiling.device import choose_device
+from stsearch.schema import Strict
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, WORKER
+from stsearch.search.records import plain, provenance
+from stsearch.search.session import interrupt
+from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
+from stsearch.search.training import Emit
+from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.space.blueprint import ClipShape
+from stsearch.space.search_space import load_plugins
+
+AUDIT, RETEST = "audit", "retest"
+"""Parts: the higher fidelity, with the scores; the search's own one with another seed."""
+PART = "part"
+"""User attribute of a companion's trial."""
+CLIPS = 32
+"""of the scores that look at clips"""
+PATIENCE_S = 6 * 3600
+"""After so long a training on another machine is given up: nobody knows whether its worker lives."""
+_WAIT_S = 0.5
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How a proxy is trained."""
+
+    recipe: TrainRecipe
+    clip: ClipShape
+    width: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """What changes a result."""
+        recipe = self.recipe.model_dump(exclude={"trace", "resident_share"})
+        return {"evaluate": recipe, "clip": list(self.clip.sizes), "width": self.width}
+
+
+class Work(NamedTuple):
+    """One network at one fidelity."""
+
+    part: str
+    """``AUDIT`` or ``RETEST``"""
+    architecture: str
+    network: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An audit before it is run; can be sent to other processes."""
+
+    study: str
+    storage: str
+    fidelities: Mapping[str, Fidelity]
+    """by part"""
+    work: tuple[Work, ...]
+    """in order"""
+    data: Strict
+    data_fingerprint: str
+    """of the study's clips"""
+    searched_clip: ClipShape
+    seed: int
+    device: str
+    plugins: tuple[tuple[str, ...], str]
+    """modules, and the folder they stand in"""
+
+    def companion(self, part: str) -> str:
+        """Name of the study that keeps a part."""
+        known = {**self.fidelities[part].as_dict(), "data": self.data_fingerprint, "seed": self.seed}
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return f"{self.study}/{part}-{digest[:10]}"
+
+
+def part_seed(seed: int, part: str) -> int:
+    """Seed of a part: other trainings than the search's, whatever its seed."""
+    return int.from_bytes(hashlib.sha256(f"{part} {seed}".encode()).digest()[:7], "big")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit has: records by part and architecture, and why others are missing."""
+
+    records: Mapping[tuple[str, str], Mapping[str, Any]]
+    failed: Mapping[tuple[str, str], str]
+
+
+class Audit:
+    """A plan open for work by one process; with ``to_write`` false, only to see what was found."""
+
+    def __init__(self, plan: Plan, *, to_write: bool = True) -> None:
+        self.plan = plan
+        self.storage = open_storage(plan.storage, to_write=to_write)
+        self.lock = Lock(plan.storage, f"{plan.study}/audit")
+        if to_write:
+            with self.lock:
+                self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}
+        else:
+            known = {study.study_name for study in self.storage.get_all_studies()}
+            names = {part: plan.companion(part) for part in plan.fidelities}
+            self.studies = {part: self._companion(name) for part, name in names.items() if name in known}
+
+    def _companion(self, name: str) -> optuna.Study:
+        return optuna.create_study(
+            storage=self.storage,
+            study_name=name,
+            direction="maximize",
+            sampler=optuna.samplers.RandomSampler(),
+            load_if_exists=True,
+        )
+
+    def trials(self) -> list[tuple[tuple[str, str], FrozenTrial]]:
+        """Trials of both companions by part and architecture; one that was cut off at once has none."""
+        return [
+            ((part, trial.user_attrs.get(ARCHITECTURE, "")), trial)
+            for part, study in self.studies.items()
+            for trial in study.get_trials(deepcopy=False)
+        ]
+
+    def found(self) -> Found:
+        """The records so far."""
+        trials = self.trials()
+        records = {key: trial.system_attrs[RECORD] for key, trial in trials if trial.state == TrialState.COMPLETE}
+        failed = {key: trial.user_attrs[REASON] for key, trial in trials if _failed_by_itself(trial)}
+        return Found(records, {key: reason for key, reason in failed.items() if key not in records})
+
+    def left(self) -> list[Work]:
+        """Work that is neither done nor failed; that of other workers too."""
+        over = {key for key, trial in self.trials() if trial.state == TrialState.COMPLETE or _failed_by_itself(trial)}
+        return [work for work in self.plan.work if (work.part, work.architecture) not in over]
+
+    def claim(self) -> tuple[Work, optuna.Trial] | None:
+        """Take the next work that nobody does; the caller holds no lock."""
+        with self.lock:
+            running = set()
+            for key, other in self.trials():
+                if other.state == TrialState.RUNNING:
+                    if _gone(other):
+                        interrupt(self.storage, other._trial_id)
+                    else:
+                        running.add(key)
+            for work in self.left():
+                if (work.part, work.architecture) not in running:
+                    trial = _ask(self.studies[work.part])
+                    about = {WORKER: this_worker(), PART: work.part, ARCHITECTURE: work.architecture}
+                    for name, value in {**about, NETWORK: work.network}.items():
+                        trial.set_user_attr(name, value)
+                    return work, trial
+        return None
+
+
+def _ask(study: optuna.Study) -> optuna.Trial:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # no heartbeat: ``_gone`` and ``PATIENCE_S`` stand for it
+        return study.ask()
+
+
+def _failed_by_itself(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
+
+
+def _gone(trial: FrozenTrial) -> bool:
+    """Whether nobody works on a running trial any more; this process is between two."""
+    worker = trial.user_attrs.get(WORKER)
+    if worker is None or worker == this_worker() or surely_dead(worker):
+        return True
+    return trial.datetime_start is not None and time.time() - trial.datetime_start.timestamp() > PATIENCE_S
+
+
+def load_clips(plan: Plan, progress: Any) -> dict[ClipShape, ClipData]:
+    """The study's data at every input of the plan; ``UserError`` if they are no longer those of the search."""
+    opened = open_data(plan.data)
+    loaded: dict[ClipShape, ClipData] = {}
+    for clip in {fidelity.clip for fidelity in plan.fidelities.values()}:
+        loaded[clip] = opened.load(clip.frames, clip.height, progress)
+        if clip == plan.searched_clip and loaded[clip].fingerprint != plan.data_fingerprint:
+            raise UserError(
+                f"the data of the study {plan.study!r} have changed since it was run (fingerprint "
+                f"{plan.data_fingerprint}, now {loaded[clip].fingerprint}): other clips would be audited"
+            )
+    return loaded
+
+
+def work_audit(plan: Plan, emit: Emit, clips: Mapping[ClipShape, ClipData] | None = None) -> None:
+    """Do the plan's work until nothing is left; others may do the same beside it.
+
+    ``clips`` are those of ``load_clips``, where the caller has them already.
+    Raises ``UserError`` for data that changed, ``WorldError`` where the storage fails.
+    """
+    modules, folder = plan.plugins
+    load_plugins(list(modules), folder, f"study {plan.study}")
+    with storage_errors(plan.storage):
+        audit, clips = Audit(plan), clips or load_clips(plan, lambda *_: None)
+        device = choose_device(plan.device, "engine.device")
+        while audit.left():
+            claimed = audit.claim()
+            if claimed is None:
+                time.sleep(_WAIT_S)  # the rest is in training elsewhere; should that worker die, it is ours
+                continue
+            _train(audit, *claimed, clips, device, emit)
+
+
+def _train(
+    audit: Audit,
+    work: Work,
+    trial: optuna.Trial,
+    clips: Mapping[ClipShape, ClipData],
+    device: torch.device,
+    emit: Emit,
+) -> None:
+    """One training; its fault is kept as a reason, an interruption opens it again."""
+    study, begun = audit.studies[work.part], time.perf_counter()
+    emit({"event": "start", **work._asdict()})
+    try:
+        record = _record(audit.plan, work, clips, device)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
+        raise
+    except Exception as error:  # one network's fault must not end the audit; its trial keeps the reason
+        reason = str(error) if isinstance(error, StsearchError) else f"{type(error).__name__}: {error}"
+        trial.set_user_attr(REASON, reason)
+        study.tell(trial, state=TrialState.FAIL)
+        emit({"event": "failed", **work._asdict(), "reason": reason})
+        return
+    except BaseException:  # Ctrl-C or a storage that failed: the training is open again
+        interrupt(audit.storage, trial._trial_id)
+        raise
+    top1 = record["evaluation"]["video_top1"]
+    try:
+        audit.storage.set_trial_system_attr(trial._trial_id, RECORD, plain(record))
+        trial.set_user_attr("seconds", record["evaluation"]["seconds"])
+        study.tell(trial, top1)
+    except (UpdateFinishedTrialError, ValueError):
+        text = f"the result of {work.network} came after its training had been given up; it is trained again"
+        emit({"event": "note", "text": text})
+        return
+    emit({"event": "done", **work._asdict(), "video_top1": top1, "seconds": time.perf_counter() - begun})
+
+
+def _record(plan: Plan, work: Work, clips: Mapping[ClipShape, ClipData], device: torch.device) -> dict[str, Any]:
+    fidelity = plan.fidelities[work.part]
+    data = clips[fidelity.clip]
+    architecture: Architecture = parse_placement(work.architecture)
+    seed = part_seed(plan.seed, work.part)
+    task = Task(architecture.scaled(fidelity.width), fidelity.clip, data, fidelity.recipe, seed, device)
+    scores = _scores(task) if work.part == AUDIT else {}
+    evaluation = EVALUATORS[fidelity.recipe.name].run(task, lambda *_: None)
+    assert isinstance(evaluation, Evaluation)
+    return {
+        "evaluation": evaluation.as_dict(),
+        "scores": scores,
+        "train_clips": len(data.splits["train"]),
+        "val_videos": len(data.splits["val"]),
+        "fidelity": fidelity.as_dict(),
+        "provenance": provenance(device),
+    }
+
+
+def _scores(task: Task) -> dict[str, dict[str, float | None]]:
+    """Every score of the untrained network, and what it took; ``None`` where it has none."""
+    found: dict[str, dict[str, float | None]] = {}
+    for name in SCORES:
+        begun = time.perf_counter()
+        value = SCORES[name](subject_of(task, 0, CLIPS))
+        found[name] = {
+            "value": value if math.isfinite(value) else None,
+            "seconds": time.perf_counter() - begun,
+        }
+    return found
+
+
+def works(part: str, networks: Sequence[tuple[str, str]]) -> tuple[Work, ...]:
+    """One work per ``(architecture's id, name)``."""
+    return tuple(Work(part, architecture, network) for architecture, network in networks)

@@ -1,0 +1,156 @@
+"""Which networks are on the front, as far as their trainings tell, and which training would tell more.
+
+Joint draws of all expected accuracies (``stsearch.search.noise``) are each looked at as if they were the truth:
+the share of draws in which a network is on the front is its probability of being there. Costs are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from stsearch.search.noise import Floats, Ints, Measured, fit
+
+Bools = npt.NDArray[np.bool_]
+
+CONTENDERS = {True: 600, False: 120}
+"""Networks that enter the draws, at most, for up to two objectives and for more."""
+_FAR = 4.0
+"""Standard errors that a network is given before it is ruled out."""
+_PARTS = 60
+"""Of the cost axis, from each of which as many are taken where there are too many"""
+_CELLS, _MOST_DRAWS = 600_000, 4000
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Possible truths: ``B`` of them, for the ``M`` networks that may be on the front."""
+
+    networks: Ints
+    """``(M,)`` their places among all that were measured"""
+    costs: Floats
+    """``(M, C)``"""
+    accuracies: Floats
+    """``(A, B, M)``, per cent, one block per accuracy that is an objective"""
+    members: Bools
+    """``(B, M)``, on the front"""
+    expected: Floats
+    """``(A, N)`` accuracies to expect of one more training of every network"""
+
+    @property
+    def probabilities(self) -> Floats:
+        """``(M,)`` of being on the front."""
+        return np.asarray(self.members.mean(0))
+
+
+def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int) -> Measured:
+    """Networks with ``costs`` ``(N, C)``, and of each the accuracies (per cent) of its trainings."""
+    values = [np.asarray(found, dtype=np.float64) for found in trainings]
+    return Measured(
+        costs,
+        np.array([found.mean() for found in values]),
+        np.array([len(found) for found in values], dtype=np.int64),
+        np.array([np.square(found - found.mean()).sum() for found in values]),
+        videos,
+    )
+
+
+def draw_fronts(accuracies: Sequence[Measured], seed: int = 0) -> Draws:
+    """Draws for networks measured in one or more accuracies, with the same costs in each.
+
+    A function of its arguments alone. Several accuracies are drawn independently of each other.
+    """
+    posteriors = [fit(data) for data in accuracies]
+    expected = np.stack([posterior.expected() for posterior in posteriors])
+    networks = contenders(accuracies, expected)
+    generator = np.random.default_rng(seed)
+    count = min(_MOST_DRAWS, max(200, _CELLS // max(1, len(networks))))
+    drawn = np.stack([posterior.draw(count, networks, generator) for posterior in posteriors])
+    costs = accuracies[0].costs[networks]
+    return Draws(networks, costs, drawn, on_front(drawn, costs), expected)
+
+
+def contenders(accuracies: Sequence[Measured], expected: Floats) -> Ints:
+    """Networks that no other surely beats, ascending; of too many those nearest to the front, all along the costs.
+
+    One is surely beaten by another of no higher cost that is better by ``_FAR`` standard errors of each.
+    A third that only the beaten one would beat is beaten by its beater too, so nothing is lost.
+    """
+    costs = accuracies[0].costs
+    errors = np.stack([data.errors() for data in accuracies])
+    low, high = expected - _FAR * errors, expected + _FAR * errors
+    margin = np.full(len(costs), np.inf)
+    if len(accuracies) == 1 and costs.shape[1] <= 1:
+        margin = high[0] - _best_below(low, costs)[1][0]
+    else:
+        for strong in _strong(low[0], costs):
+            below = (costs[strong] <= costs).all(1)
+            margin[below] = np.minimum(margin[below], (high[:, below] - low[:, [strong]]).max(0))
+    found = np.flatnonzero(margin >= 0)
+    most = CONTENDERS[len(accuracies) + costs.shape[1] <= 2]
+    if len(found) > most:
+        column = costs[found, 0] if costs.shape[1] else np.zeros(len(found))
+        parts = np.array_split(found[np.argsort(column, kind="stable")], _PARTS)
+        best = [part[np.argsort(-margin[part], kind="stable")[: most // _PARTS]] for part in parts]
+        found = np.sort(np.concatenate(best))
+    return found
+
+
+def _strong(low: Floats, costs: Floats) -> Ints:
+    """Networks that are surely good at their cost: along each cost, those above all cheaper ones."""
+    found = [int(np.argmax(low))]
+    for column in costs.T:
+        order = np.lexsort((-low, column))
+        ahead = np.maximum.accumulate(low[order])
+        found += order[low[order] > np.concatenate([[-np.inf], ahead[:-1]])].tolist()
+    return np.unique(np.array(found, dtype=np.int64))
+
+
+def on_front(accuracies: Floats, costs: Floats) -> Bools:
+    """``(B, M)``: who is non-dominated in each of ``B`` truths ``(A, B, M)``, at costs ``(M, C)``."""
+    if len(accuracies) == 1 and costs.shape[1] <= 1:
+        return _on_staircase(accuracies[0], costs)
+    cheaper = (costs[:, None] <= costs[None]).all(2)  # [j, i]: j costs no more than i
+    strictly = cheaper & (costs[:, None] < costs[None]).any(2)
+    members = np.empty(accuracies.shape[1:], dtype=bool)
+    for number, truth in enumerate(accuracies.swapaxes(0, 1)):
+        as_good = (truth[:, :, None] >= truth[:, None]).all(0) & cheaper
+        better = (truth[:, :, None] > truth[:, None]).any(0) | strictly
+        members[number] = ~(as_good & better).any(0)
+    return members
+
+
+def _on_staircase(accuracies: Floats, costs: Floats) -> Bools:
+    """The same for one accuracy and at most one cost: better than all cheaper ones, and best at its own cost."""
+    above, best = _best_below(accuracies, costs)
+    return np.asarray((accuracies > above) & (accuracies == best))
+
+
+def _best_below(values: Floats, costs: Floats) -> tuple[Floats, Floats]:
+    """``(B, M)`` each: the best of ``values`` ``(B, M)`` at lower cost, and at no higher cost."""
+    column = costs[:, 0] if costs.shape[1] else np.zeros(len(costs))
+    order = np.argsort(column, kind="stable")
+    ahead = np.maximum.accumulate(values[:, order], axis=1)
+    ahead = np.concatenate([np.full((len(values), 1), -np.inf), ahead], axis=1)
+    places = np.empty((2, len(column)), dtype=np.int64)
+    places[:, order] = [np.searchsorted(column[order], column[order], side=side) for side in ("left", "right")]
+    return ahead[:, places[0]], ahead[:, places[1]]
+
+
+def gains(draws: Draws, variances: Floats) -> Floats:
+    """``(M,)``: how much of the doubt about the front one more training of each network is expected to settle.
+
+    The doubt is the variance of all memberships, ``sum p (1 - p)``; ``variances`` ``(M,)`` those of one training.
+    To first order, a training settles what membership and accuracy have in common, times the share of the
+    accuracy's variance that it removes (the expected value of sample information of a linear decision).
+    """
+    values = draws.accuracies[0] - draws.accuracies[0].mean(0)
+    members = draws.members - draws.probabilities
+    count = len(values)
+    spread = np.square(values).mean(0)
+    common = np.square(values.T @ members / count).sum(1)
+    chance = spread * np.square(members).mean(0).sum() / count  # what unrelated draws have in common
+    return np.asarray(np.maximum(common - chance, 0.0) / (spread + variances))

@@ -1,0 +1,187 @@
+"""How sure accuracies are: a hierarchical model of networks whose trainings differ by their seeds.
+
+A network ``i`` of cost ``c_i`` has an expected accuracy ``m_i ~ N(x(c_i) b, t^2)``; each of its ``n_i``
+trainings finds ``m_i`` plus noise of variance ``f v_i``. ``v_i`` is the binomial variance of one measurement
+on the validation videos, the dispersion ``f`` says how many times that trainings really differ. The posterior
+of ``f`` and of the spread ``t`` is computed on a grid with ``b`` integrated out (Gelman et al., Bayesian Data
+Analysis, 3rd ed., sections 5.4 and 15), the rest is drawn. So a network that was trained once borrows its noise
+from those that were trained more often, few repeats give wide tails, and the luck of the best is taken off.
+
+Accuracies are per cent. Numpy only: workers decide with this, and tables show it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+GUESS, GUESS_WEIGHT = 2.0, 3.0
+"""Dispersion before anything was repeated, and the degrees of freedom that this counts for: it may well be 6."""
+ALIKE = 8.0
+"""Degrees of freedom that the pooled noise counts for in one network's own: noise differs by about a quarter."""
+FITTED = 1000
+"""Networks that trend and spread are fitted to, at most, evenly by cost."""
+CUT = 2.5
+"""Networks so many standard deviations below the trend are blind or do not learn: neither fitted nor shrunk to it."""
+_LOG_STEPS = np.linspace(-4.0, 4.0, 25)
+_SPREADS = np.geomspace(0.02, 4.0, 24)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of ``N`` networks."""
+
+    costs: Floats
+    """``(N, C)``, minimised; ``C`` may be 0"""
+    means: Floats
+    """``(N,)``, per cent, over all trainings"""
+    counts: Ints
+    """``(N,)`` trainings"""
+    squares: Floats
+    """``(N,)`` sum of squared deviations of the trainings from their mean"""
+    videos: int
+    """of the validation set"""
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the noise within networks; 0 where nothing was repeated."""
+        return int((self.counts - 1).sum())
+
+    def binomial(self) -> Floats:
+        """``(N,)`` binomial variance of one measurement, two right and two wrong added (Agresti and Coull, 1998)."""
+        rate = (np.clip(self.means, 0, 100) / 100 * self.videos + 2) / (self.videos + 4)
+        return np.asarray(1e4 * rate * (1 - rate) / self.videos)
+
+    def dispersion(self) -> float:
+        """Variance of a training in units of the binomial one, shrunk towards ``GUESS``."""
+        spread = float((self.squares / self.binomial()).sum())
+        return (GUESS_WEIGHT * GUESS + spread) / (GUESS_WEIGHT + self.freedom)
+
+    def variances(self) -> Floats:
+        """``(N,)`` variance of one training of each network, shrunk to the pooled one."""
+        pooled = self.dispersion() * self.binomial()
+        return np.asarray(((ALIKE - 2) * pooled + self.squares) / (ALIKE + self.counts - 3))
+
+    def errors(self) -> Floats:
+        """``(N,)`` standard errors of ``means``."""
+        return np.asarray(np.sqrt(self.variances() / self.counts))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What is believed of expected accuracies: dispersions and spreads on a grid, and the trend at each."""
+
+    measured: Measured
+    design: Floats
+    """``(N, K)`` the trend's terms"""
+    outside: npt.NDArray[np.bool_]
+    """``(N,)`` networks far below the trend, about which it says nothing"""
+    weights: Floats
+    """``(G,)`` of the grid's cells, summing to 1"""
+    dispersions: Floats
+    """``(G,)`` f"""
+    spreads: Floats
+    """``(G,)`` t, per cent"""
+    trends: Floats
+    """``(G, K)`` b"""
+    roots: Floats
+    """``(G, K, K)`` a square root of the covariance of b"""
+
+    def draw(self, count: int, networks: Ints, generator: np.random.Generator) -> Floats:
+        """``(count, len(networks))`` joint draws of expected accuracies."""
+        data = self.measured
+        cells = generator.choice(len(self.weights), count, p=self.weights)
+        noise = generator.standard_normal((count, self.trends.shape[1]))
+        trend = self.trends[cells] + np.einsum("bij,bj->bi", self.roots[cells], noise)
+        freedom = ALIKE + data.counts[networks] - 1
+        pooled = (ALIKE - 2) * self.dispersions[cells, None] * data.binomial()[networks]
+        own = (pooled + data.squares[networks]) / generator.chisquare(freedom, (count, len(networks)))
+        error = own / data.counts[networks]
+        share, centre = self._shrink(error, self.spreads[cells, None], trend, networks)
+        deviation = np.sqrt(share * error)
+        return np.clip(centre + deviation * generator.standard_normal(centre.shape), 0.0, 100.0)
+
+    def expected(self) -> Floats:
+        """``(N,)`` accuracies expected of one more training: means shrunk towards the trend."""
+        spread = np.sqrt(self.weights @ self.spreads**2)
+        everyone = np.arange(len(self.measured.means))
+        return np.clip(
+            self._shrink(self.measured.errors() ** 2, spread, self.weights @ self.trends, everyone)[1], 0.0, 100.0
+        )
+
+    def _shrink(self, variance: Floats, spread: Floats, trend: Floats, networks: Ints) -> tuple[Floats, Floats]:
+        """Weights of the measured means against the trend, and what comes of both."""
+        share = np.where(self.outside[networks], 1.0, spread**2 / (spread**2 + variance))
+        return share, share * self.measured.means[networks] + (1 - share) * (trend @ self.design[networks].T)
+
+
+def terms(costs: Floats) -> tuple[Floats, Floats]:
+    """``(N, K)`` the trend's terms, Legendre polynomials of each log cost, and ``(K,)`` how rough each is.
+
+    Constant and slope are free (0); a bend of power ``p`` is held back as ``2^(p - 1)``.
+    """
+    count, objectives = costs.shape
+    columns, rough = [np.ones(count)], [0.0]
+    logs = np.log(np.maximum(costs, 1e-300))
+    low, high = logs.min(0), logs.max(0)
+    degree = min(4 if objectives == 1 else 2, count // 4)
+    for column in np.flatnonzero(high > low):
+        scaled = (2 * logs[:, column] - low[column] - high[column]) / (high[column] - low[column])
+        for power in range(1, degree + 1):
+            columns.append(np.polynomial.legendre.legval(scaled, np.eye(degree + 1)[power]))
+            rough.append(2.0 ** (power - 1) if power > 1 else 0.0)
+    return np.stack(columns, axis=1), np.array(rough)
+
+
+def fit(data: Measured) -> Posterior:
+    """The posterior of expected accuracies; of at least one network."""
+    design, rough = terms(data.costs)
+    order = np.argsort(data.costs[:, 0], kind="stable") if data.costs.shape[1] else np.arange(len(data.means))
+    chosen = order[:: -(-len(order) // FITTED)]
+    chosen = chosen[_typical(design[chosen][:, rough <= 2], data.means[chosen])]  # bends would follow the blind
+    x, y = design[chosen], data.means[chosen]
+    noise = data.binomial()[chosen] / data.counts[chosen]
+    dispersions, spreads, prior = _grid(data, y - x @ np.linalg.lstsq(x, y, rcond=None)[0], noise)
+    variance = spreads[:, None] ** 2 + dispersions[:, None] * noise  # (G, networks)
+    held = np.square(rough / max(float(y.std()), 1e-3))
+    precision = np.einsum("gf,fi,fj->gij", 1 / variance, x, x, optimize=True) + np.diag(held)
+    covariance = np.linalg.pinv(precision, hermitian=True)
+    trends = np.einsum("gij,fj,gf,f->gi", covariance, x, 1 / variance, y, optimize=True)
+    misfit = (np.log(variance) + np.square(y - trends @ x.T) / variance).sum(1) + np.square(trends) @ held
+    logs = prior - 0.5 * (misfit + np.linalg.slogdet(precision)[1])
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    far = CUT * np.sqrt(weights @ spreads**2 + data.errors() ** 2)
+    outside = data.means < design @ (weights @ trends) - far
+    values, vectors = np.linalg.eigh(covariance)
+    roots = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+    return Posterior(data, design, outside, weights, dispersions, spreads, trends, roots)
+
+
+def _typical(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
+    """Which networks are not far below the trend of the others."""
+    keep = np.ones(len(y), dtype=bool)
+    for _ in range(5):
+        rest = y - x @ np.linalg.lstsq(x[keep], y[keep], rcond=None)[0]
+        middle = float(np.median(rest[keep]))
+        above = rest[keep & (rest >= middle)] - middle
+        inside = rest >= middle - CUT * max(float(np.sqrt(np.mean(above**2))), 1e-9)
+        if (inside == keep).all() or inside.sum() < max(2 * x.shape[1], 0.3 * len(y)):
+            break
+        keep = inside
+    return keep
+
+
+def _grid(data: Measured, rest: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
+    """Dispersions, spreads and log prior ``(G,)``: scaled inverse chi-squared in f, flat in t (Gelman, 2006)."""
+    freedom = GUESS_WEIGHT + data.freedom
+    logs = np.log(data.dispersion()) + _LOG_STEPS * np.sqrt(2 / freedom)
+    scale = max(float(np.sqrt(np.mean(rest**2))), float(np.sqrt(noise.mean())))
+    log_f, t = (axis.ravel() for axis in np.meshgrid(logs, scale * _SPREADS, indexing="ij"))
+    prior = -0.5 * freedom * (log_f + data.dispersion() / np.exp(log_f)) + np.log(t)
+    return np.exp(log_f), t, prior

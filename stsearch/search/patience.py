@@ -1,0 +1,68 @@
+"""What keeps a finished training from being lost: patience with a database, and Ctrl-C held back."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from stsearch.search.session import Session
+
+T = TypeVar("T")
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
+_PATIENCE_S = 300.0
+"""How long a database server may be away before a result is given up."""
+
+
+class Patience:
+    """Waits for a database server that is away; a full disk under SQLite is not waited for."""
+
+    def __init__(self, session: Session) -> None:
+        self.left = 0.0 if session.storage.engine.dialect.name == "sqlite" else _PATIENCE_S
+        self.pause = 0.5
+
+    def hold(self) -> None:
+        """Called while an error is handled: pause, or raise it again when patience is over."""
+        if self.left < self.pause:
+            raise
+        time.sleep(self.pause)
+        self.left -= self.pause
+        self.pause = min(2 * self.pause, 15)
+
+
+class Calm:
+    """Holds Ctrl-C back between ``begin`` and ``end``."""
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._pressed = False
+
+    def begin(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, signum: int, frame: object) -> None:
+        self._pressed = True
+
+    def end(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+        if self._pressed:
+            self._pressed = False
+            raise KeyboardInterrupt
+
+
+def persist(session: Session, write: Callable[[], T]) -> T:
+    """``write``, tried again while a database server is away: a result that took an hour is worth it."""
+    patience = Patience(session)
+    while True:
+        try:
+            return write()
+        except STORAGE_ERRORS:
+            patience.hold()

@@ -1,0 +1,396 @@
+"""Studies read back, fast: a few SELECTs, no torch, no Optuna.
+
+Optuna builds an object per trial, with all its attributes: minutes for 100,000 trials. A front
+needs their values, and the attributes of a few.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from stsearch.errors import UserError, unknown
+from stsearch.resources import find, names
+from stsearch.search.attributes import (
+    ARCHITECTURE,
+    CONSTRAINT,
+    FORMAT,
+    INTERRUPTED,
+    METRIC_NAMES,
+    NETWORK,
+    REASON,
+    RECORD,
+    REFERENCE,
+    REFERENCE_POINT,
+    REPEATS,
+    SPEC,
+)
+from stsearch.search.metrics import METRICS
+from stsearch.search.place import exists, shown
+from stsearch.search.stored_repeats import Repeat, joined, read_repeats, records_of
+from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, VERSION, attributes_of, reading
+from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.space.blueprint import ClipShape
+
+SCHEMA = 12
+"""Version of Optuna's tables that is read here."""
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trained network: a trial of the study or a reference outside the space."""
+
+    trial: int | None
+    """number of the trial; ``None`` for a reference"""
+    architecture: str
+    network: str
+    metrics: Mapping[str, float]
+    """accuracies of the proxy (per cent), costs of the target"""
+    feasible: bool
+    """whether it keeps the budget"""
+
+    def parsed(self) -> Architecture:
+        """Its architecture."""
+        return parse_placement(self.architecture)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that did not become a network of the front: it failed, or was pruned."""
+
+    trial: int
+    network: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as its storage holds it at one moment. Rows are trials by number."""
+
+    url: str
+    name: str
+    study_id: int
+    """Optuna's number of it in this storage"""
+    user_attributes: dict[str, Any]
+    objectives: dict[str, str]
+    """name to ``maximize`` or ``minimize``, in the order of the values"""
+    trial_ids: Rows
+    """``(N,)``"""
+    numbers: Rows
+    """``(N,)``"""
+    states: npt.NDArray[np.str_]
+    """``(N,)``, COMPLETE, FAIL, PRUNED, RUNNING or WAITING"""
+    values: npt.NDArray[np.float64]
+    """``(N, objectives)``, NaN where there is none; accuracies are means over all trainings of a network"""
+    feasible: npt.NDArray[np.bool_]
+    """``(N,)``, whether no constraint is broken"""
+    repeats: Mapping[int, tuple[Repeat, ...]]
+    """number of a trial to the further trainings of its network"""
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The specification that it was begun with, all defaults filled in."""
+        resolved: dict[str, Any] = self.user_attributes[SPEC]["resolved"]
+        return resolved
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What may not change while it lives."""
+        identity: dict[str, Any] = self.user_attributes[SPEC]["identity"]
+        return identity
+
+    @property
+    def class_names(self) -> list[str]:
+        """Classes of its data."""
+        names: list[str] = self.user_attributes[SPEC]["classes"]
+        return names
+
+    @property
+    def classes(self) -> int:
+        """Classes of the target: of its classifier, and so of its cost."""
+        return self.identity["target"]["classes"] or len(self.class_names)
+
+    @property
+    def target_clip(self) -> ClipShape:
+        """The clip that costs are of."""
+        return self._clip("target")
+
+    @property
+    def proxy_clip(self) -> ClipShape:
+        """The clip that accuracies are of."""
+        return self._clip("proxy")
+
+    def _clip(self, section: str) -> ClipShape:
+        given = self.identity[section]
+        channels = 2 if self.identity["data"].get("modality") == "flow" else 3
+        return ClipShape(channels, given["frames"], given["size"], given["size"])
+
+    @property
+    def reference_point(self) -> dict[str, float]:
+        """Worst corner for the hypervolume, by objective."""
+        point: dict[str, float] = self.user_attributes[REFERENCE_POINT]
+        return point
+
+    @cached_property
+    def complete(self) -> Rows:
+        """Rows of trained networks."""
+        return np.flatnonzero((self.states == "COMPLETE") & ~np.isnan(self.values).any(1))
+
+    def rows(self, state: str) -> Rows:
+        """Rows in one state."""
+        return np.flatnonzero(self.states == state)
+
+    def attributes(
+        self, keys: Sequence[str], rows: Rows | None = None, *, system: bool = False
+    ) -> list[dict[str, Any]]:
+        """Attributes ``keys`` of the trials in ``rows`` (all of them by default), one dict each."""
+        table = SYSTEM if system else USER
+        chosen = np.arange(len(self.trial_ids)) if rows is None else rows
+        found: dict[int, dict[str, Any]] = {int(self.trial_ids[row]): {} for row in chosen}
+        query = sa.select(table.c.trial_id, table.c.key, table.c.value_json).where(table.c.key.in_(keys))
+        with reading(self.url) as connection:
+            for part in _parts(connection, self.name, query, table, list(found), len(self.trial_ids)):
+                rows_read = part.all()
+                values = json.loads(f"[{','.join(value for *_, value in rows_read)}]")  # at once: far faster
+                for (trial_id, key, _), value in zip(rows_read, values, strict=True):
+                    if trial_id in found:
+                        found[trial_id][key] = value
+        return [found[int(self.trial_ids[row])] for row in chosen]
+
+    def find(self, key: str, values: Sequence[Any]) -> Rows:
+        """Rows whose user attribute ``key`` is one of ``values``."""
+        query = (
+            sa.select(USER.c.trial_id)
+            .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
+            .where(TRIALS.c.study_id == _study_id(self.name))
+            .where(USER.c.key == key, USER.c.value_json.in_([json.dumps(value) for value in values]))
+        )
+        with reading(self.url) as connection:
+            ids = [row[0] for row in connection.execute(query)]
+        return np.flatnonzero(np.isin(self.trial_ids, ids))
+
+    def records(self, rows: Rows) -> list[Record]:
+        """The networks trained in ``rows``, in that order; trials without an architecture are left out."""
+        found = self.attributes([ARCHITECTURE, NETWORK, *METRICS], rows)
+        return [
+            Record(
+                int(self.numbers[row]),
+                attributes[ARCHITECTURE],
+                attributes[NETWORK],
+                {
+                    name: self.mean(int(self.numbers[row]), name, attributes[name])
+                    for name in METRICS
+                    if name in attributes
+                },
+                bool(self.feasible[row]),
+            )
+            for row, attributes in zip(rows, found, strict=True)
+            if ARCHITECTURE in attributes
+        ]
+
+    def mean(self, number: int, name: str, first: float) -> float:
+        """A metric of a trial's network over all its trainings; ``first`` is what its evaluation found."""
+        further = [repeat.accuracies[name] for repeat in self.repeats.get(number, ()) if name in repeat.accuracies]
+        return (self.trainings * first + sum(further)) / (self.trainings + len(further)) if further else first
+
+    @property
+    def trainings(self) -> int:
+        """Trainings of every network in its evaluation, without further ones."""
+        return int(self.identity["evaluate"].get("repeats", 1))
+
+    def details(self, rows: Rows) -> list[dict[str, Any]]:
+        """Everything that training found, for the trials in ``rows``; empty where nothing is kept.
+
+        ``trainings`` and ``seeds`` are those of all trainings, ``seconds`` their sum; the rest is of the first.
+        """
+        own = [found.get(RECORD, {}) for found in self.attributes([RECORD], rows, system=True)]
+        repeats = [self.repeats.get(int(self.numbers[row]), ()) for row in rows]
+        further = records_of(self.url, [repeat for found in repeats for repeat in found])
+        return [
+            joined(record, [further[repeat.trial_id] for repeat in found])
+            for record, found in zip(own, repeats, strict=True)
+        ]
+
+    def references(self) -> list[Record]:
+        """Trained networks outside the space."""
+        return [
+            Record(
+                None,
+                value[ARCHITECTURE],
+                value[NETWORK],
+                {**{name: value[name] for name in METRICS if name in value}, **value["metrics"]},
+                value["feasible"],
+            )
+            for key, value in self.user_attributes.items()
+            if key.startswith(REFERENCE) and value.get("state") == "complete"
+        ]
+
+    def ended(self, state: str) -> list[Ended]:
+        """Trials that failed for a reason of their own (``FAIL``) or were ``PRUNED``."""
+        rows = self.rows(state)
+        found = zip(rows, self.attributes([NETWORK, REASON, INTERRUPTED], rows), strict=True)
+        return [
+            Ended(int(self.numbers[row]), a.get(NETWORK, "?"), a.get(REASON, "unknown"))
+            for row, a in found
+            if REASON in a and not a.get(INTERRUPTED)
+        ]
+
+    def times(self) -> tuple[list[str], list[str]]:
+        """When each trial began and ended, UTC, as sortable text; empty where it has not."""
+        with reading(self.url) as connection:
+            query = sa.select(TRIALS.c.trial_id, TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
+                TRIALS.c.study_id == _study_id(self.name)
+            )
+            found = {row[0]: (str(row[1] or ""), str(row[2] or "")) for row in connection.execute(query)}
+        both = [found.get(int(trial_id), ("", "")) for trial_id in self.trial_ids]
+        return [start for start, _ in both], [end for _, end in both]
+
+
+def _study_id(name: str) -> Any:
+    return sa.select(STUDIES.c.study_id).where(STUDIES.c.study_name == name).scalar_subquery()
+
+
+def _parts(
+    connection: sa.Connection, name: str, query: Any, table: sa.TableClause, ids: list[int], trials: int
+) -> Iterator[Any]:
+    """Run ``query`` for a few trials by their ids, for many over the whole study."""
+    if len(ids) * 4 > trials:
+        joined = query.select_from(table.join(TRIALS, TRIALS.c.trial_id == table.c.trial_id))
+        yield connection.execute(joined.where(TRIALS.c.study_id == _study_id(name)))
+        return
+    for begin in range(0, len(ids), CHUNK):
+        yield connection.execute(query.where(table.c.trial_id.in_(ids[begin : begin + CHUNK])))
+
+
+def study_place(name: str, storage: str | None) -> tuple[str, str]:
+    """``(study name, storage URL)`` of a study that a user names by file or by name."""
+    if name.endswith((".yaml", ".yml")) or (storage is None and name in names("studies")):
+        from stsearch.schema import read_yaml
+
+        path = find("studies", name)
+        data = read_yaml(path)
+        given, place = data.get("name") or path.stem, data.get("storage")
+        if isinstance(given, str) and isinstance(place, str | None):
+            name, storage = given, storage or place
+        else:  # the whole check says what is wrong with the file
+            from stsearch.search.spec import load_study
+
+            study = load_study(name)
+            name, storage = study.name, storage or study.storage_url
+    return name, storage or f"sqlite:///studies/{name}.db"
+
+
+def read_study(name: str, storage: str | None = None) -> StoredStudy:
+    """A study that was begun before, by name or file; its plug-ins are loaded.
+
+    Raises ``UserError`` that says how to begin it, for a storage that is none, of another Optuna
+    schema, and for a study of a newer stsearch.
+    """
+    study_name, url = study_place(name, storage)
+    if not exists(url):
+        known = names("studies")
+        hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
+        raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
+    with reading(url) as connection:
+        _check_schema(connection, url)
+        stored = _read(connection, study_name, url)
+    space = stored.user_attributes[SPEC]["space"]
+    if space["plugins"]:
+        from stsearch.space.search_space import load_plugins
+
+        load_plugins(space["plugins"], space["folder"], f"study {study_name}")
+    return stored
+
+
+def _check_schema(connection: sa.Connection, url: str) -> None:
+    if not sa.inspect(connection).has_table("version_info"):
+        raise UserError(f"{shown(url)} is no Optuna storage: it has no table 'version_info'")
+    found = connection.execute(sa.select(VERSION.c.schema_version, VERSION.c.library_version)).first()
+    if found is None or found[0] != SCHEMA:
+        version = f"schema {found[0]}, written by Optuna {found[1]}" if found else "no schema"
+        raise UserError(
+            f"the storage {shown(url)} is of another Optuna version ({version}; schema {SCHEMA} is read here)"
+        )
+
+
+def check_format(name: str, stored: Mapping[str, Any]) -> None:
+    """``UserError`` for a study that a newer stsearch wrote; ``stored`` is its attribute ``SPEC``."""
+    version = stored.get("format", FORMAT)
+    if version > FORMAT:
+        raise UserError(
+            f"the study {name!r} was written by a newer stsearch (format {version}; up to {FORMAT} is read here): "
+            "pip install --upgrade stsearch"
+        )
+
+
+def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
+    known = {row[1]: row[0] for row in connection.execute(sa.select(STUDIES.c.study_id, STUDIES.c.study_name))}
+    if name not in known or name.endswith(REPEATS):
+        known = {key: number for key, number in known.items() if not key.endswith(REPEATS)}
+        held = unknown("study", name, known) if known else f"no study {name!r} has begun yet"
+        raise UserError(f"{held} (in {shown(url)})")
+    user, system = (_study_attributes(connection, who, known[name]) for who in ("user", "system"))
+    if not isinstance(user.get(SPEC), dict):
+        raise UserError(f"the study {name!r} was not begun by stsearch")
+    check_format(name, user[SPEC])
+    if "classes" not in user[SPEC]:
+        raise UserError(f"the study {name!r} was begun by a preview of stsearch that kept less; run it anew")
+    wanted = user[SPEC]["resolved"]["objectives"]
+    objectives = {metric: wanted[metric] for metric in system.get(METRIC_NAMES) or wanted}
+    columns = _trials(connection, known[name], len(objectives), list(user[SPEC]["resolved"]["budget"]))
+    ids, numbers, states, *rest = columns
+    constraints = np.array(rest[len(objectives) :], dtype=np.float64).reshape(
+        len(rest) - len(objectives), len(ids)
+    )  # None becomes NaN
+    values = np.array(rest[: len(objectives)], dtype=np.float64).reshape(len(objectives), len(ids)).T
+    stored = StoredStudy(
+        url=url,
+        name=name,
+        study_id=known[name],
+        user_attributes=user,
+        objectives=objectives,
+        trial_ids=np.array(ids, dtype=np.int64),
+        numbers=np.array(numbers, dtype=np.int64),
+        states=np.array(states, dtype="U8"),
+        values=values,
+        feasible=np.asarray(~(constraints > 0).any(0)),
+        repeats=read_repeats(connection, known[name + REPEATS]) if name + REPEATS in known else {},
+    )
+    for number in stored.repeats:
+        for row in np.flatnonzero(stored.numbers == number):
+            values[row] = [stored.mean(number, *pair) for pair in zip(objectives, values[row], strict=True)]
+    return stored
+
+
+def _study_attributes(connection: sa.Connection, who: str, study_id: int) -> dict[str, Any]:
+    table = attributes_of("study", who)
+    query = sa.select(table.c.key, table.c.value_json).where(table.c.study_id == study_id)
+    return {key: json.loads(value) for key, value in connection.execute(query)}
+
+
+def _trials(connection: sa.Connection, study_id: int, objectives: int, caps: Sequence[str]) -> list[Sequence[Any]]:
+    """Columns of the trials by number: id, number, state, a value per objective, a constraint per cap."""
+    source: Any = TRIALS
+    columns: list[Any] = [TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state]
+    for objective in range(objectives):
+        values = VALUES.alias(f"value_{objective}")
+        of = (values.c.trial_id == TRIALS.c.trial_id) & (values.c.objective == objective)
+        source = source.outerjoin(values, of)
+        columns.append(values.c.value)
+    for number, cap in enumerate(caps):
+        constraint = SYSTEM.alias(f"constraint_{number}")
+        of = (constraint.c.trial_id == TRIALS.c.trial_id) & (constraint.c.key == f"{CONSTRAINT}{cap}")
+        source = source.outerjoin(constraint, of)
+        columns.append(constraint.c.value_json)
+    query = sa.select(*columns).select_from(source).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.number)
+    rows = connection.execute(query).all()
+    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)

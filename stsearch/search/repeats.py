@@ -1,0 +1,263 @@
+"""Repeats where they matter: after the search, near-ties on the front are trained again with further seeds.
+
+A repeat is a trial of a study of its own beside the network's (``NAME:repeats`` in the same storage): samplers,
+counts and tables of networks never see it, and Optuna's heartbeat watches over it all the same. Which network is
+next follows from the finished trainings alone, so one worker repeats itself exactly, killed or not.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, OnEpoch, Task
+from stsearch.search.attributes import (
+    ARCHITECTURE,
+    NETWORK,
+    RECORD,
+    REPEAT,
+    REPEAT_OF,
+    REPEATS,
+    WORKER,
+)
+from stsearch.search.confidence import draw_fronts, gains, measured
+from stsearch.search.metrics import ACCURACIES
+from stsearch.search.patience import Calm, persist
+from stsearch.search.records import keep_record, plain
+from stsearch.search.samplers import failed_by_itself
+from stsearch.search.session import Session, bury_trials
+from stsearch.search.storage import this_worker
+from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
+from stsearch.space.architecture import Architecture, parse_placement
+
+SETTLED = 1e-3
+"""A training that is expected to take less than this from the doubt about the front is not spent."""
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A network to train again."""
+
+    trial: int
+    """number of the trial that it was first trained in"""
+    architecture: Architecture
+    network: str
+    costs: Mapping[str, float]
+    repeat: int
+    """which of its trainings this is, from 0; its seed follows from it"""
+    number: int
+    """which of the study's repeats this is, from 1"""
+    known: Mapping[str, tuple[float, ...]]
+    """accuracies of its trainings so far, by name"""
+
+
+def trainings_of(trial: FrozenTrial) -> dict[str, tuple[float, ...]]:
+    """Accuracies (per cent) of every training that a trial's evaluation made, by name."""
+    kept = trial.system_attrs.get(RECORD, {}).get("trainings", [])
+    return {
+        name: tuple(t[name] for t in kept) or (trial.user_attrs[name],)
+        for name in ACCURACIES
+        if kept or name in trial.user_attrs  # a scored network has none
+    }
+
+
+def past(session: Session) -> list[FrozenTrial]:
+    """All repeats, running and ended; shared with Optuna's cache: not to be changed."""
+    study = _companion(session, begin=False)
+    return study.get_trials(deepcopy=False) if study is not None else []
+
+
+def repeats_running(session: Session) -> int:
+    """Repeats that somebody trains now."""
+    return sum(trial.state == TrialState.RUNNING for trial in past(session)) if session.study.spec.search.repeats else 0
+
+
+def spent(trials: Sequence[FrozenTrial]) -> int:
+    """Repeats that count: finished, running, or failed for a reason of their own."""
+    return sum(_counts(trial) for trial in trials)
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or failed_by_itself(trial)
+
+
+def _companion(session: Session, *, begin: bool) -> OptunaStudy | None:
+    """Optuna's study of the repeats; ``None`` where there is none and none is begun."""
+    if session.repeats is None:
+        name = session.study.name + REPEATS
+        if not begin and name not in optuna.get_all_study_names(session.storage):
+            return None
+        session.repeats = optuna.create_study(
+            storage=session.storage,
+            study_name=name,
+            load_if_exists=True,
+            directions=["maximize"] * len(ACCURACIES),
+            sampler=RandomSampler(seed=0),  # there is nothing to draw: the network is chosen here
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            session.repeats.set_metric_names(list(ACCURACIES))
+    return session.repeats
+
+
+def next_repeat(session: Session) -> Repeat | None:
+    """The training that settles most of the front; ``None`` when all are spent or nothing is left to settle.
+
+    Ties go to the network with fewest trainings, then by name. A network whose repeat failed is not tried again.
+    """
+    trials = past(session)
+    if spent(trials) >= session.study.spec.search.repeats:
+        return None
+    networks = [t for t in session.trials() if t.state == TrialState.COMPLETE and _feasible(session, t)]
+    if len(networks) < 2:
+        return None
+    found = accuracies(networks, trials)
+    failed = {t.user_attrs[REPEAT_OF] for t in trials if failed_by_itself(t)}
+    best: tuple[float, int, str, int] | None = None
+    for place, gain, count in _gains(session, networks, found):
+        trial = networks[place]
+        rank = (-round(gain, 9), count, str(trial.user_attrs[ARCHITECTURE]), place)
+        if gain >= SETTLED and trial.number not in failed and (best is None or rank < best):
+            best = rank
+    return _repeat(session, networks[best[-1]], found[best[-1]], trials) if best is not None else None
+
+
+def _feasible(session: Session, trial: FrozenTrial) -> bool:
+    return all(value <= 0 for value in session.excess(trial.user_attrs).values())
+
+
+def accuracies(networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial]) -> list[dict[str, tuple[float, ...]]]:
+    """Per network, accuracies of all its trainings by name; a repeat that is running is taken to find their mean."""
+    ended: dict[int, list[FrozenTrial]] = {}
+    running: Counter[int] = Counter()
+    for trial in repeats:
+        if trial.state == TrialState.COMPLETE:
+            ended.setdefault(trial.user_attrs[REPEAT_OF], []).append(trial)
+        elif trial.state == TrialState.RUNNING and REPEAT_OF in trial.user_attrs:
+            running[trial.user_attrs[REPEAT_OF]] += 1
+    found = []
+    for network in networks:
+        mine = ended.get(network.number, [])
+        known = {name: (*own, *(t.user_attrs[name] for t in mine)) for name, own in trainings_of(network).items()}
+        awaited = running[network.number]
+        found.append({name: (*values, *[sum(values) / len(values)] * awaited) for name, values in known.items()})
+    return found
+
+
+def _gains(
+    session: Session, networks: Sequence[FrozenTrial], found: Sequence[Mapping[str, tuple[float, ...]]]
+) -> list[tuple[int, float, int]]:
+    """``(place in networks, gain, trainings)`` of those near the front."""
+    objectives = session.study.spec.objectives
+    exact = [name for name in objectives if name not in ACCURACIES]
+    costs = np.array([[t.user_attrs[name] for name in exact] for t in networks]).reshape(len(networks), len(exact))
+    videos = len(session.data.splits["val"])
+    data = [measured(costs, [f[name] for f in found], videos) for name in objectives if name in ACCURACIES]
+    draws = draw_fronts(data, session.study.spec.seed)
+    gain = gains(draws, data[0].variances()[draws.networks])
+    counts = data[0].counts[draws.networks]
+    return list(zip(draws.networks.tolist(), gain.tolist(), counts.tolist(), strict=True))
+
+
+def _repeat(
+    session: Session, trial: FrozenTrial, known: Mapping[str, tuple[float, ...]], trials: Sequence[FrozenTrial]
+) -> Repeat:
+    first = len(trainings_of(trial)[ACCURACIES[0]])
+    taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and _counts(t)]
+    repeat = next(number for number in range(first, first + len(taken) + 1) if number not in taken)
+    architecture = parse_placement(trial.user_attrs[ARCHITECTURE])
+    measured_too = {name: trial.user_attrs[name] for name in session.study.measured if name in trial.user_attrs}
+    return Repeat(
+        trial.number,
+        architecture,
+        trial.user_attrs[NETWORK],
+        session.costs(architecture) | measured_too,
+        repeat,
+        spent(trials) + 1,
+        known,
+    )
+
+
+def run_repeat(session: Session, emit: Emit) -> bool:
+    """Choose a network and train it once more, through ``optimize`` for Optuna's heartbeat; false if there is none.
+
+    The caller holds the lock, which is given back as soon as the network is chosen and noted.
+    """
+    if not session.study.spec.search.repeats:
+        return False
+    if (known := _companion(session, begin=False)) is not None:
+        bury_trials(session.storage, known)
+    chosen = next_repeat(session)
+    if chosen is None:
+        return False
+    study = _companion(session, begin=True)
+    assert study is not None
+    one_trial(
+        study,
+        lambda trial, done, calm: _objective(session, study, trial, chosen, emit, done, calm),
+        emit,
+        lambda network: f"a repeat of {network} came after it had been given up; it is trained again",
+    )
+    return True
+
+
+def _objective(
+    session: Session,
+    study: OptunaStudy,
+    trial: optuna.Trial,
+    chosen: Repeat,
+    emit: Emit,
+    done: list[Event],
+    calm: Calm,
+) -> tuple[float, ...]:
+    names = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
+    for name, value in {**names, ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}.items():
+        trial.set_user_attr(name, value)
+    session.lock.release()
+    named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
+    about = {**named, **chosen.costs, "again": chosen.number}
+    emit({"event": "start", **about})
+    with ending(trial, about, emit):
+        evaluation = _train(session, chosen, reporter(about, emit))
+    calm.begin()
+    found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
+    done.append(_done(about, found, chosen, evaluation))
+    persist(session, partial(keep_record, study, trial, evaluation, session.device))
+    more = {**found, "seconds": round(evaluation.seconds, 3), "seed": evaluation.seeds[0]}
+    for name, value in plain(more).items():
+        persist(session, partial(trial.set_user_attr, name, value))
+    return tuple(found.values())
+
+
+def _done(about: Event, found: Mapping[str, float], chosen: Repeat, evaluation: Evaluation) -> Event:
+    """What is told of a finished repeat: its own accuracies, and the means and number of all trainings."""
+    all_of = {name: (*values, found[name]) for name, values in chosen.known.items()}
+    means: dict[str, Any] = {name: sum(values) / len(values) for name, values in all_of.items()}
+    speed = {"seconds": evaluation.seconds, "clips_per_second": evaluation.clips_per_second}
+    return {"event": "done", **about, **found, **speed, "means": means, "trainings": len(all_of[ACCURACIES[0]])}
+
+
+def _train(session: Session, chosen: Repeat, on_epoch: OnEpoch) -> Evaluation:
+    study = session.study
+    again = EVALUATORS[study.spec.evaluate.name].again
+    assert again is not None  # the specification was refused otherwise
+    task = Task(
+        chosen.architecture.scaled(study.spec.proxy.width),
+        study.proxy_clip(),
+        session.data,
+        study.spec.evaluate,
+        study.spec.seed,
+        session.device,
+    )
+    with own_failures():
+        return again(task, chosen.repeat, on_epoch)

@@ -1,0 +1,66 @@
+"""Further trainings of a study's networks, read back beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from stsearch.search.attributes import RECORD, REPEAT_OF
+from stsearch.search.metrics import ACCURACIES
+from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A further training of a network, with another seed (``stsearch.search.repeats``)."""
+
+    trial_id: int
+    """Optuna's number of it in its storage"""
+    of: int
+    """number of the network's trial"""
+    accuracies: Mapping[str, float]
+    """per cent"""
+    seconds: float
+
+
+def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Repeat, ...]]:
+    """Finished repeats by the number of their network's trial, in the order in which they were begun."""
+    query = (
+        sa.select(USER.c.trial_id, USER.c.key, USER.c.value_json)
+        .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == "COMPLETE")
+        .order_by(USER.c.trial_id)
+    )
+    attributes: dict[int, dict[str, Any]] = {}
+    for trial_id, key, value in connection.execute(query):
+        attributes.setdefault(trial_id, {})[key] = json.loads(value)
+    found: dict[int, tuple[Repeat, ...]] = {}
+    for trial_id, kept in attributes.items():
+        of = kept[REPEAT_OF]
+        accuracies = {name: kept[name] for name in ACCURACIES}
+        found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, kept["seconds"]))
+    return found
+
+
+def records_of(url: str, repeats: Sequence[Repeat]) -> dict[int, dict[str, Any]]:
+    """Full records of ``repeats`` by their Optuna number."""
+    if not repeats:
+        return {}
+    ids = [repeat.trial_id for repeat in repeats]
+    query = sa.select(SYSTEM.c.trial_id, SYSTEM.c.value_json).where(SYSTEM.c.key == RECORD)
+    with reading(url) as connection:
+        parts = [ids[begin : begin + CHUNK] for begin in range(0, len(ids), CHUNK)]
+        found = [row for part in parts for row in connection.execute(query.where(SYSTEM.c.trial_id.in_(part)))]
+    return {trial_id: json.loads(value) for trial_id, value in found}
+
+
+def joined(record: dict[str, Any], further: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A network's record with those of its further trainings."""
+    if not (record and further):
+        return record
+    more = {key: [*record[key], *(value for f in further for value in f[key])] for key in ("trainings", "seeds")}
+    return {**record, **more, "seconds": record["seconds"] + sum(f["seconds"] for f in further)}

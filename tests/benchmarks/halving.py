@@ -1,0 +1,221 @@
+"""Rules of successive halving on made-up curves, and what samplers learn from stopped networks.
+
+    python tests/benchmarks/halving.py rules      # seconds
+    python tests/benchmarks/halving.py samplers   # some minutes
+
+The curves say nothing about videos: accuracy is 40 + slope x cost + N(0, spread) per cent, lower by about
+25 points at epoch 1 and 10 at epoch 3, with more noise the earlier, and binomial noise of 400 videos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import optuna
+
+from stsearch.evaluate.rungs import Ladder, Replay, Verdict
+from stsearch.report.front import hypervolume, non_dominated
+from stsearch.resources import find
+from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
+from stsearch.search.halving import once_per_network
+from stsearch.search.samplers import HardBudget, suggest
+from stsearch.space.blueprint import ClipShape
+from stsearch.space.search_space import load_space
+from stsearch.space.table import CostTable
+
+RUNGS_AT = (1, 3, 9)
+VIDEOS = 400
+
+
+class _Share(Verdict):
+    """The other rule: fewer than a third of the networks that cost no more may be better."""
+
+    @property
+    def goes_on(self) -> bool:
+        return self.better < -(-self.among // 3)
+
+
+class _ShareLadder(Ladder):
+    def _verdicts(self, networks: Any, epoch: int) -> Any:
+        return [_Share(**vars(found)) for found in super()._verdicts(networks, epoch)]
+
+
+@dataclass(frozen=True)
+class World:
+    """Made-up networks."""
+
+    costs: dict[str, float]
+    found: dict[str, dict[int, float]]
+
+    def front(self) -> set[str]:
+        """By the accuracies of the last rung."""
+        names = list(self.costs)
+        values = np.array([[-self.found[n][9], self.costs[n]] for n in names])
+        return {name for name, on in zip(names, non_dominated(values), strict=True) if on}
+
+
+def world(costs: dict[str, float], slope: float, spread: float, noise: float, seed: int) -> World:
+    """Curves of networks with these costs, which are scaled to 1 to 3."""
+    rng = np.random.default_rng(seed)
+    low, high = min(costs.values()), max(costs.values())
+    found = {}
+    for name, cost in costs.items():
+        final = 40 + slope * (1 + 2 * (cost - low) / (high - low)) + rng.normal(0, spread)
+        curve = {}
+        for epoch, drop in ((1, 25.0), (3, 10.0), (9, 0.0)):
+            clean = final - drop * (1 + rng.normal(0, 0.15)) + rng.normal(0, noise * drop / 25)
+            curve[epoch] = 100 * rng.binomial(VIDEOS, np.clip(clean, 1, 99) / 100) / VIDEOS
+        found[name] = curve
+    return World(costs, found)
+
+
+def rules(seeds: int) -> None:
+    """Cost and lost part of the true front, for three rules."""
+    made = {"accuracy alone (ASHA)": Ladder, "share of those that cost no more": _ShareLadder, "this one": Ladder}
+    print("slope spread noise | " + " | ".join(f"{name}: cost, lost, lost of cheaper half" for name in made))
+    for slope, spread in ((0, 8), (8, 8), (15, 8), (15, 3)):
+        for noise in (2, 6):
+            cells = [_rule(name, kind, slope, spread, noise, seeds) for name, kind in made.items()]
+            print(f"{slope:5} {spread:6} {noise:5} | " + " | ".join(cells), flush=True)
+
+
+def _rule(name: str, kind: type[Ladder], slope: float, spread: float, noise: float, seeds: int) -> str:
+    spent, lost, lost_cheap = [], [], []
+    for seed in range(seeds):
+        rng = np.random.default_rng(1000 + seed)
+        one = world({str(n): float(c) for n, c in enumerate(rng.uniform(1, 3, 120))}, slope, spread, noise, seed)
+        order = iter(rng.permutation(list(one.costs)).tolist())
+        alone = name.startswith("accuracy")
+        search = Replay(
+            kind(RUNGS_AT, 3, None, VIDEOS),
+            lambda n, e, one=one: one.found[n][e],  # type: ignore[misc]
+            lambda n, one=one, alone=alone: [] if alone else [one.costs[n]],  # type: ignore[misc]
+            trials=120,
+        )
+        pieces = list(search.run(lambda order=order: next(order, None)))  # type: ignore[misc]
+        complete = {piece.network for piece in pieces if piece.complete}
+        spent.append(sum(piece.epochs for piece in pieces) / (9 * 120))
+        front = sorted(one.front(), key=one.costs.__getitem__)
+        lost += [network not in complete for network in front]
+        lost_cheap += [network not in complete for network in front[: len(front) // 2]]
+    return f"{np.mean(spent):4.0%} {np.mean(lost):4.0%} {np.mean(lost_cheap):4.0%}"
+
+
+def samplers(seeds: int, names: list[str], trials: int) -> None:
+    """Hypervolume found, as a share of the true front's, with stopped networks shown or hidden."""
+    space = load_space(find("search_spaces", "paper-18"))
+    table = CostTable(space, ClipShape(3, 8, 32, 32), 4)
+    everything = [space.architecture(n) for n in range(space.size)]
+    costs = {a.id: table.cost_of(a)["gmacs"] for a in everything}
+    print("sampler, trials | stopped shown as expected: share of hypervolume, epochs | shown as PRUNED: the same")
+    for name in names:
+        cells = []
+        for shown in (True, False):
+            found = [_searched(name, trials, shown, table, costs, seed) for seed in range(seeds)]
+            share, epochs = np.array(found).T
+            error = share.std(ddof=1) / np.sqrt(seeds)
+            cells.append(f"{share.mean():.3f} +- {error:.3f}, {epochs.mean():.0f} epochs")
+        print(f"{name:6} {trials} | " + " | ".join(cells), flush=True)
+
+
+def _searched(
+    name: str, trials: int, shown: bool, table: CostTable, costs: dict[str, float], seed: int
+) -> tuple[float, int]:
+    one = _smooth(world(costs, 5, 0, 4, seed), table, seed)
+    sampler = HardBudget(name, table, {}, seed=seed, trials=trials)
+    if shown:
+        sampler.view = lambda study: once_per_network(study, ["video_top1", "gmacs"])
+    study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
+    waiting: dict[str, optuna.Trial] = {}
+
+    def propose() -> str:
+        trial = study.ask()
+        architecture = suggest(trial, table.space)
+        trial.set_user_attr(ARCHITECTURE, architecture.id)
+        waiting[architecture.id] = trial
+        return architecture.id
+
+    ladder = Ladder(RUNGS_AT, 3, None, VIDEOS)
+    search = Replay(ladder, lambda n, e: one.found[n][e], lambda n: [costs[n]], trials=trials)
+    epochs, complete = 0, []
+    for piece in search.run(propose):
+        epochs += piece.epochs
+        _tell(study, sampler, waiting, piece.network, piece.end, piece.complete, one)
+        if piece.complete:
+            complete.append(piece.network)
+    worst = np.array([0.0, max(costs.values())])
+    values = np.array([[-one.found[n][9], costs[n]] for n in costs])
+    mine = np.array([[-one.found[n][9], costs[n]] for n in complete])
+    return hypervolume(mine, worst) / hypervolume(values, worst), epochs
+
+
+def _smooth(one: World, table: CostTable, seed: int) -> World:
+    """Accuracies that depend on the placement: a value per stage and kind, and one per pair of neighbours."""
+    rng = np.random.default_rng(seed)
+    alone, pairs = rng.normal(0, 4, (5, 3)), rng.normal(0, 2, (4, 3, 3))
+    kinds = {"2d": 0, "3d": 1, "2plus1d": 2}
+    found = {}
+    for number in range(table.space.size):
+        architecture = table.space.architecture(number)
+        row = [kinds[architecture.stem], *(kinds[stage[0]] for stage in architecture.stages)]
+        gain = sum(alone[stage, kind] for stage, kind in enumerate(row))
+        gain += sum(pairs[stage, a, b] for stage, (a, b) in enumerate(pairwise(row)))
+        found[architecture.id] = {
+            epoch: float(np.clip(value + gain, 0, 100)) for epoch, value in one.found[architecture.id].items()
+        }
+    return replace(one, found=found)
+
+
+def _tell(
+    study: optuna.Study, sampler: HardBudget, waiting: dict[str, optuna.Trial], network: str, end: int,
+    complete: bool, one: World,
+) -> None:  # fmt: skip
+    """Tell the study what became of a network; one that goes on gets a further trial."""
+    trial = waiting.pop(network, None)
+    if trial is None:
+        sampler.given = sampler._known(network)
+        trial = study.ask()
+        suggest(trial, sampler.space)
+        sampler.given = None
+        trial.set_user_attr(ARCHITECTURE, network)
+    reached = {str(epoch): one.found[network][epoch] for epoch in RUNGS_AT if epoch <= end}
+    known = {RUNGS: reached, "video_top1": one.found[network][end], "gmacs": one.costs[network]}
+    for key, value in known.items():
+        trial.set_user_attr(key, value)
+    if complete:
+        study.tell(trial, [one.found[network][9], one.costs[network]])
+    else:
+        trial.set_user_attr(STOPPED, end)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+
+def _quietly() -> Iterator[None]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["rules", "samplers"])
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--sampler", nargs="+", default=["tpe", "nsga2", "gp"])
+    parser.add_argument("--trials", type=int, default=40)
+    given = parser.parse_args()
+    for _ in _quietly():
+        if given.what == "rules":
+            rules(given.seeds)
+        else:
+            samplers(given.seeds, given.sampler, given.trials)
+
+
+if __name__ == "__main__":
+    main()

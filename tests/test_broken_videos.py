@@ -1,0 +1,222 @@
+"""Files that are no video, break, lie or are too large; and real ones."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import stsearch.data.decode as decoding
+from stsearch.data.decode import NotAVideo, UnreadableVideo, decode, probe
+from tests.test_decode import corners, counted, encode, numbers_in
+
+
+def sound(path: Path, cover: Path | None = None) -> Path:
+    """A file of sound, with a picture of ``cover`` (a JPEG) as its cover."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        picture = None
+        if cover is not None:
+            with av.open(str(cover)) as jpeg:
+                picture = container.add_stream_from_template(jpeg.streams.video[0])
+                picture.disposition = av.stream.Disposition.attached_pic
+                packet = next(jpeg.demux(video=0))
+                packet.stream = picture
+                container.mux(packet)
+        for _ in range(20):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+            frame.sample_rate = 16000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def still(path: Path) -> Path:
+    """One picture in a file of pictures."""
+    av.VideoFrame.from_ndarray(corners(), format="rgb24").save(str(path))
+    return path
+
+
+def refusal(path: Path, kind: type[Exception] = NotAVideo) -> str:
+    """Why ``path`` is refused, the same by every way in."""
+    reasons = set()
+    for way in (decode, lambda path: decode(path, height=8, width=8, choose=lambda times: np.arange(len(times)))):
+        with pytest.raises(kind) as caught:
+            way(path)
+        assert type(caught.value) is kind
+        reasons.add(str(caught.value))
+    assert len(reasons) == 1
+    assert "\n" not in min(reasons)
+    return reasons.pop()
+
+
+def test_what_is_no_video(tmp_path: Path) -> None:
+    def written(name: str, content: bytes | str) -> Path:
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return tmp_path / name
+
+    assert refusal(tmp_path / "nowhere.mp4") == "there is no such file"
+    assert refusal(tmp_path) == "it is no file"
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert refusal(tmp_path / "pipe.mp4") == "it is no file"
+    assert refusal(written("empty.mp4", b"")) == "the file is empty"
+    for name, content in (
+        ("text.mp4", "not a video\n" * 50), ("page.mp4", "<html><body>404</body></html>"), ("zeros.mp4", bytes(5000)),
+        ("noise.avi", np.random.default_rng(0).bytes(20_000)), ("one.mp4", b"\x00"), ("atom.mp4", b"\0\0\0 ftypisom"),
+    ):  # fmt: skip
+        assert refusal(written(name, content))
+    assert "text" in refusal(written("notes.txt", "a text that FFmpeg would show as a terminal\n" * 20))
+    jpeg = still(tmp_path / "still.jpg")
+    assert refusal(jpeg) == "it is a still image (mjpeg), not a video"
+    assert "still image" in refusal(written("still.mp4", jpeg.read_bytes()))
+    assert "still image" in refusal(still(tmp_path / "still.png"))
+    assert refusal(sound(tmp_path / "sound.mp4")) == "there is no video stream in it"
+    assert refusal(sound(tmp_path / "cover.mp4", jpeg)) == "there is no video stream in it, only a cover picture"
+
+
+def test_a_playlist_opens_nothing(tmp_path: Path) -> None:
+    """Neither other files nor addresses, which FFmpeg would fetch."""
+    encode(tmp_path / "v.ts", counted(5))
+    lists = {
+        "hls.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nv.ts\n#EXT-X-ENDLIST\n",
+        "far.mp4": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/v.ts\n#EXT-X-ENDLIST\n",
+        "far.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/v.ts\n#EXT-X-ENDLIST\n",
+        "hls.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nv.ts\n#EXT-X-ENDLIST\n",
+        "concat.mp4": "ffconcat version 1.0\nfile v.ts\n",
+    }
+    for name, content in lists.items():
+        (tmp_path / name).write_text(content)
+        assert refusal(tmp_path / name), name
+
+
+def test_a_video_that_breaks_in_its_middle(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    content = bytearray(encode(tmp_path / "v.mp4", noise).read_bytes())
+    middle = content.index(b"mdat") + (len(content) - content.index(b"mdat")) // 3
+    content[middle : middle + 4000] = b"\xff" * 4000
+    (tmp_path / "broken.mp4").write_bytes(content)
+    assert "it breaks after" in refusal(tmp_path / "broken.mp4", UnreadableVideo)
+
+
+def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    """Between two frames: used where at least half is there, and said. Within one: it breaks there."""
+    path = encode(tmp_path / "v.mov", counted(40, 32, 32), "rawvideo", "rgb24", header={"movflags": "faststart"})
+    content = path.read_bytes()
+    begin, size = content.index(b"mdat") + 4, 32 * 32 * 3
+    path.write_bytes(content[: begin + 30 * size])
+    video = decode(path)
+    assert numbers_in(video.frames) == list(range(30))
+    assert video.damage == "the file is cut short: 30 of 40 frames decode"
+    path.write_bytes(content[: begin + 10 * size])
+    assert refusal(path, UnreadableVideo) == "the file is cut short: 10 of 40 frames decode"
+    for name in ("v.ts", "v.mkv", "v.avi"):  # no table, or one at the end: a shorter video
+        grain = np.random.default_rng(0).integers(-9, 10, (40, 96, 96, 1))
+        frames = (counted(40, 96, 96) + grain).astype(np.uint8)
+        path = encode(tmp_path / name, frames, options={"crf": "1", "bf": "0"})
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+        frames = decode(path).frames
+        assert numbers_in(frames)[:-1] == list(range(len(frames) - 1))
+
+
+def test_a_header_that_lies_about_the_number_of_frames(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.avi", counted(10), "mjpeg", "yuvj420p", options={"q": "1"})
+    content = bytearray(path.read_bytes())
+    place = content.index(b"avih") + 8 + 16
+    assert struct.unpack("<I", content[place : place + 4]) == (10,)
+    for claimed in (0, 9, 11, 1_000_000):
+        content[place : place + 4] = struct.pack("<I", claimed)
+        path.write_bytes(content)
+        assert numbers_in(decode(path).frames) == list(range(10))
+        assert decode(path, choose=lambda times: np.arange(len(times))).damage is None
+
+
+def test_pictures_that_are_too_large(tmp_path: Path) -> None:
+    """Named before memory is taken for them."""
+    path = tmp_path / "huge.gif"
+    path.write_bytes(b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\x00\x00\x00" + b",\0\0\0\0\1\0\1\0\0\2\2D\1\0;")
+    assert "frames of more than 67,108,864 pixels are not taken" in refusal(path, UnreadableVideo)
+    thin = encode(tmp_path / "thin.mkv", counted(2, 4, 4000), "ffv1", "yuv444p")
+    with pytest.raises(UnreadableVideo, match="at most 67,108,864"):
+        decode(thin, height=512, width=512, fit="crop")
+
+
+def test_a_limit_on_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_FRAMES", 7)
+    path = encode(tmp_path / "v.mkv", counted(12))
+    video = decode(path)
+    assert numbers_in(video.frames) == list(range(7))
+    assert video.damage == "only the first 7 frames are kept"
+
+
+def test_half_a_size_is_no_size(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="given together or not at all; given 8 and None"):
+        decode(tmp_path / "v.mkv", height=8)
+
+
+def test_names_and_metadata(tmp_path: Path) -> None:
+    """Names that FFmpeg would take for addresses or patterns, or that are no UTF-8; metadata that is none."""
+    content = bytearray(encode(tmp_path / "v.avi", counted(5), header={}).read_bytes())
+    place = content.index(b"Lavf")
+    content[place : place + 4] = b"\xff\xfe\xe9\x80"
+    for name in ("http:x.avi", "a%03d.avi", "-.avi", "with space's.avi", os.fsdecode(b"caf\xe9.avi"), "v"):
+        (tmp_path / name).write_bytes(content)
+        assert numbers_in(decode(tmp_path / name).frames) == list(range(5)), name
+    here = Path("http:x.avi")
+    here.write_bytes(content)
+    assert len(decode(here).frames) == 5
+
+
+def test_the_best_of_several_streams(tmp_path: Path) -> None:
+    path = tmp_path / "v.mkv"
+    with av.open(str(path), "w") as container:
+        streams = []
+        for size in ((16, 16), (64, 96), (32, 32)):
+            stream = container.add_stream("libx264", rate=25)
+            assert isinstance(stream, av.VideoStream)
+            stream.height, stream.width = size
+            streams.append(stream)
+        for _ in range(10):
+            for stream in streams:
+                pixels = np.zeros((stream.height, stream.width, 3), dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert decode(path).frames.shape[1:3] in {(16, 16), (64, 96), (32, 32)}
+    facts = probe(path)
+    assert (facts.streams, facts.audio, facts.frames, facts.codec) == (3, 0, 10, "h264")
+
+
+def test_probe(tmp_path: Path) -> None:
+    facts = probe(encode(tmp_path / "v.mp4", counted(20, 48, 64), rate=10)).as_dict()
+    assert facts == {
+        "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "height": 48, "width": 64,
+        "rotation": 0, "mirrored": False, "pixel_aspect": 1.0, "fps": 10.0, "frames": 20, "seconds": 2.0,
+        "header_frames": 20, "streams": 1, "audio": 0,
+    }  # fmt: skip
+
+
+def test_odd_real_files(real_videos: Path) -> None:
+    expected = {
+        "R6llTwEh07w.mp4": (303, 256, 340), "RATRACE_wave_f_nm_np1_fr_goo_37.avi": (72, 240, 560),
+        "v_SoccerJuggling_g23_c01.avi": (240, 240, 320), "flipping_a_pancake.mkv": (310, 240, 426),
+        "video_90.mov": (3, 568, 320), "h265_video.mp4": (10, 128, 128), "smth-smth-1.webm": (47, 240, 427),
+        "v_biking_01_01.mpg": (151, 240, 320), "test_video.mp4": (5, 1, 1),
+    }  # fmt: skip
+    files = {path.name: path for path in (real_videos / "odd_clips").rglob("*.*")}
+    for name, (count, height, width) in expected.items():
+        facts = probe(files[name])
+        assert (facts.frames, facts.height, facts.width) == (count, height, width), name
+        asked: list[int] = []
+
+        def every(times: np.ndarray, asked: list[int] = asked) -> np.ndarray:
+            asked.append(len(times))
+            return np.arange(len(times))
+
+        assert len(decode(files[name], height=8, width=8, choose=every).frames) == count, name
+        assert asked == [count], name
+    assert refusal(files["corrupted.mp4"], UnreadableVideo).startswith("it breaks after")
+    assert refusal(files["README.md"])

@@ -1,0 +1,232 @@
+"""The dashboard on a real study with every kind of trial: what its own API says, and what a browser shows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import pytest
+
+from stsearch.errors import WorldError
+from stsearch.evaluate import evaluators
+from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.train import EvaluationFailed
+from stsearch.report.dashboard import serve
+from stsearch.search import worker
+from stsearch.search.attributes import INTERRUPTED, REASON
+from stsearch.search.reading import StoredStudy, read_study
+from stsearch.search.session import interrupt, open_session
+from stsearch.search.spec import load_study
+from stsearch.search.storage import open_study
+from stsearch.search.worker import work
+from stsearch.space.published import NETWORKS
+
+if TYPE_CHECKING:
+    from tests.browser import Open
+
+pytest_plugins = ["tests.browser"]
+pytestmark = pytest.mark.slow
+
+
+def quiet(*_: object) -> None:
+    """No progress."""
+
+
+@pytest.fixture
+def study(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> StoredStudy:
+    """Trained within and over the budget, failed, interrupted, and pruned for being slow."""
+    train = evaluators.evaluate_by_training
+
+    def failing(task: Task, on_epoch: OnEpoch) -> Evaluation:
+        if task.architecture.stages == NETWORKS["MC2-18"].stages and task.architecture.stem == "3d":
+            raise EvaluationFailed("the <b>loss</b> is nan")
+        return train(task, on_epoch)
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", evaluators.Evaluator(TrainRecipe, failing))
+    networks = "search.start_with=paper-all"
+    session = open_session(load_study(str(tiny), [networks, "search.trials=12", "budget.gmacs=1.6"]), quiet)
+    work(session, quiet)
+    interrupt(session.storage, session.storage.create_new_trial(session.optuna_study._study_id))
+    return read_study("tiny")
+
+
+@contextlib.contextmanager
+def served(stored: StoredStudy) -> Iterator[str]:
+    """The address of a running dashboard."""
+    server, address = serve(stored, 0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield address
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def address(study: StoredStudy) -> Iterator[str]:
+    """The dashboard of ``study``."""
+    with served(study) as address:
+        yield address
+
+
+def get(url: str, method: str = "GET", data: dict[str, Any] | None = None, **headers: str) -> tuple[int, bytes, str]:
+    """``(status, body, content type)``."""
+    body = None if data is None else json.dumps(data).encode()
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers}, method=method)
+    try:
+        with urllib.request.urlopen(asked) as answer:
+            return answer.status, answer.read(), answer.headers["Content-Type"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), ""
+
+
+def detail(address: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(get(address.replace("/dashboard/", "/api/"))[1])
+    return found
+
+
+def attributes(trial: dict[str, Any]) -> dict[str, str]:
+    return {pair["key"]: pair["value"] for pair in trial["user_attrs"]}
+
+
+def test_every_trial_is_shown_as_what_it_is(study: StoredStudy, address: str) -> None:
+    shown = detail(address)
+    assert shown["objective_names"] == ["video_top1", "gmacs"]
+    by_state: dict[str, list[dict[str, Any]]] = {}
+    for trial in shown["trials"]:
+        by_state.setdefault(trial["state"], []).append(trial)
+    assert set(by_state) == {"Complete", "Fail"}
+    over = [t for t in by_state["Complete"] if any(value > 0 for value in t["constraints"])]
+    within = [t for t in by_state["Complete"] if t["constraints"] and all(value <= 0 for value in t["constraints"])]
+    assert {attributes(t)["network"] for t in over} >= {"R3D-18", "MC3-18"}
+    assert len(over) + len(within) == len(by_state["Complete"]) == 12
+    best = {t["number"] for t in shown["best_trials"]}
+    assert best
+    assert best <= {t["number"] for t in within}, "a network over the budget is never optimal"
+    failed = next(t for t in by_state["Fail"] if attributes(t).get("network") == "MC2-18")
+    assert attributes(failed)[REASON] == "the <b>loss</b> is nan"
+    assert "**Failed**: the \\<b\\>loss\\</b\\> is nan" in failed["note"]["body"]
+    assert "**Over the budget** by multiply-adds 0.06 GMACs" in over[0]["note"]["body"]
+    lost = next(t for t in by_state["Fail"] if attributes(t).get(INTERRUPTED))
+    assert "no network" in lost["note"]["body"]
+    trained = attributes(within[0])
+    assert set(trained) >= {
+        "network", "placement", "gmacs", "params", "video_top1", "clip_top1", "seconds", "clips_per_second", "seed",
+    }  # fmt: skip
+    assert "| conv2_x |" in within[0]["note"]["body"]
+    assert "networks trained" in shown["note"]["body"]
+    figure = json.loads(shown["plotly_graph_objects"][0]["graph_object"])
+    texts = [note["text"] for note in figure["layout"]["annotations"]]
+    assert {"R3D-18", "R2D-18", "f-R2D-18"} <= set(texts)
+
+
+def test_files_of_a_trial(study: StoredStudy, address: str) -> None:
+    shown = detail(address)
+    host = address.partition("/dashboard")[0]
+    trial = next(t for t in shown["trials"] if t["state"] == "Complete")
+    found = {file["filename"]: file for file in trial["artifacts"]}
+    assert set(found) == {"architecture.svg", "learning-curve.svg", "confusion-matrix.svg", "cost.csv", "record.json"}
+    bodies = {}
+    for name, file in found.items():
+        status, body, kind = get(
+            f"{host}/artifacts/{shown['trials'][0]['study_id']}/{trial['trial_id']}/{file['artifact_id']}"
+        )
+        assert status == 200
+        assert kind.startswith(file["mimetype"])
+        bodies[name] = body
+    for name in ("architecture.svg", "learning-curve.svg", "confusion-matrix.svg"):
+        assert ElementTree.fromstring(bodies[name]).tag.endswith("svg")  # noqa: S314 - our own file
+    record = json.loads(bodies["record.json"])
+    assert sum(n for _, _, n in record["record"]["trainings"][0]["confusion"]) == 10, "every validation video once"
+    assert bodies["cost.csv"].decode().splitlines()[0].startswith("stage,kind")
+    failed = next(t for t in shown["trials"] if attributes(t).get("network") == "MC2-18" and t["state"] == "Fail")
+    assert {file["filename"] for file in failed["artifacts"]} == {"architecture.svg", "cost.csv", "record.json"}
+    assert get(f"{host}/artifacts/1/{trial['trial_id']}/ff-ff")[0] == 404
+
+
+def test_it_shows_and_does_not_change(study: StoredStudy, address: str) -> None:
+    host = address.partition("/dashboard")[0]
+    before = len(open_study("tiny").trials)
+    assert get(f"{host}/api/studies/1", "DELETE")[0] == 403
+    assert get(f"{host}/api/studies", "POST", {"study_name": "x", "directions": ["minimize"]})[0] == 403
+    assert get(f"{host}/api/studies/1/rename", "POST", {"study_name": "x"})[0] == 403
+    assert get(f"{host}/api/studies/1", Host="evil.example:80")[0] == 403
+    assert get(f"{host}/api/studies/7")[0] == 404
+    assert len(open_study("tiny").trials) == before
+    note = {"version": 1, "body": "mine"}
+    assert get(f"{host}/api/studies/1/1/note", "PUT", note)[0] == 204, "but notes are the user's to write"
+    trial = next(t for t in detail(address)["trials"] if t["trial_id"] == 1)
+    assert trial["note"]["body"] == "mine"
+
+
+def test_pruned_and_running_trials(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "PRUNED_IN_A_ROW", 3)
+    session = open_session(load_study(str(tiny), ["budget.latency_ms=0.001", "search.trials=1"]), quiet)
+    with pytest.raises(WorldError, match="the last 3 networks were all over the measured budget"):
+        work(session, quiet)
+    session.storage.create_new_trial(session.optuna_study._study_id)
+    with served(read_study("tiny")) as address:
+        trials = detail(address)["trials"]
+    assert {t["state"] for t in trials} == {"Pruned", "Running"}
+    pruned = next(t for t in trials if t["state"] == "Pruned")
+    assert "not trained: latency_ms" in attributes(pruned)[REASON]
+    assert "**Pruned**" in pruned["note"]["body"]
+    assert any(value > 0 for value in pruned["constraints"])
+
+
+def test_trials_that_are_half_written(tiny: Path) -> None:
+    """Attributes come one by one, and a worker may be killed after any of them."""
+    session = open_session(load_study(str(tiny)), quiet)
+    written = {"architecture": NETWORKS["MC3-18"].id, "network": "MC3-18", "gmacs": 1.0, "seconds": 2.0}
+    for count in range(len(written) + 1):
+        trial = session.storage.create_new_trial(session.optuna_study._study_id)
+        for key, value in list(written.items())[:count]:
+            session.storage.set_trial_user_attr(trial, key, value)
+    interrupt(session.storage, trial)
+    with served(read_study("tiny")) as address:
+        notes = [trial["note"]["body"] for trial in detail(address)["trials"]]
+    assert notes[0] == "Its network is being chosen."
+    assert notes[1].startswith(f"### {NETWORKS['MC3-18'].id}")
+    assert "### MC3-18" in notes[4]
+    assert "**Interrupted**" in notes[4]
+
+
+def test_an_empty_study(tiny: Path) -> None:
+    open_session(load_study(str(tiny)), quiet)
+    with served(read_study("tiny")) as address:
+        shown = detail(address)
+    assert shown["trials"] == []
+    assert "0 networks trained" in shown["note"]["body"]
+    assert shown["plotly_graph_objects"] == []
+
+
+def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open) -> None:
+    """Note, drawing and figure are on the screen; nothing leaves this machine and nothing is complained of."""
+    visit = open_page(address, width=1500, height=1200)
+    page = visit.page
+    page.get_by_text("front beside the paper's networks").wait_for()
+    assert page.locator(".js-plotly-plot").count() >= 3
+    page.goto(f"{address}/note")
+    page.get_by_role("heading", name="tiny", exact=True).wait_for()
+    over = int(study.numbers[study.complete[~study.feasible[study.complete]]][0])
+    page.goto(f"{address}/trials?numbers={over}")
+    page.get_by_text("Over the budget").wait_for()
+    drawing = page.get_by_role("img", name="architecture.svg").or_(page.locator("img[src*='/artifacts/']")).first
+    drawing.wait_for()
+    assert drawing.evaluate("image => image.complete && image.naturalWidth > 0")
+    failed = int(study.numbers[study.rows("FAIL")][0])
+    page.goto(f"{address}/trials?numbers={failed}")
+    page.get_by_text("the <b>loss</b> is nan").first.wait_for()
+    assert not visit.left
+    assert not [text for text in visit.errors if "WebGL" not in text and "GPU" not in text]

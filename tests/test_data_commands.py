@@ -1,0 +1,137 @@
+"""``stsearch data`` and ``stsearch evaluate`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from stsearch.cli import entry
+from tests.conftest import Cli
+
+STUDY = """\
+space: paper-18
+target: {frames: 8, size: 32}
+proxy: {frames: 4, size: 16, width: 0.125}
+data: {name: folder, path: clips}
+evaluate: {name: train, epochs: 2, batch: 4, repeats: 2}
+search: {sampler: random, trials: 1, start_with: [R3D-18]}
+engine: {workers: 1}
+"""
+
+
+@pytest.fixture
+def study(clips: Path, tmp_path: Path) -> Path:
+    """A study of videos that are one bright or dark ramp; ``clips`` stands beside it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def answer(cli: Cli, *arguments: str) -> dict[str, object]:
+    """The JSON of a command."""
+    ran = cli(*arguments, "--format", "json")
+    assert ran.returncode == 0, ran.stderr
+    found: dict[str, object] = json.loads(ran.stdout)
+    return found
+
+
+def test_a_cache_from_building_to_removing(study: Path, cli: Cli) -> None:
+    estimated = answer(cli, "data", "build", "mine.yaml", "--estimate")
+    assert estimated["videos"] == 12
+    built = answer(cli, "data", "build", "mine.yaml")
+    assert (built["train"], built["val"], built["classes"]) == (8, 4, 2)
+    assert built["nbytes"] == estimated["nbytes"], "videos of one length: the estimate is exact"
+    assert answer(cli, "data", "build", "clips", "--frames", "4", "--size", "16")["key"] == built["key"]
+    flow = answer(cli, "data", "build", "clips", "--frames=4", "--size=16", "--set=data.modality=flow")
+    assert flow["key"] != built["key"]
+    shown = cli("data", "list").stdout
+    assert "4x18x24 " in shown
+    assert "4x18x24 flow" in shown
+    key = str(built["key"])
+    assert cli("data", "verify", key[:6]).stdout == f"{key[:6]}: whole\n"
+    frames = next(Path("cache").glob(f"{key}/frames.bin"))
+    content = bytearray(frames.read_bytes())
+    content[1000] ^= 1
+    frames.write_bytes(content)
+    damaged = cli("data", "verify", key)
+    assert damaged.returncode == 1
+    assert "train/brighter/0.mp4: its frames do not match their checksum" in damaged.stdout
+    assert cli("data", "prune", key[:6]).stdout.startswith(f"removed {key}: ")
+    assert key[:12] not in cli("data", "list").stdout
+
+
+def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    ran = cli("data", "show", "--decode", "clips/train/darker/0.mp4", "notes.mp4", "--format", "json")
+    assert ran.returncode == 1
+    whole, broken = json.loads(ran.stdout)
+    assert (whole["codec"], whole["frames"], whole["decoded"], whole["fps"]) == ("h264", 12, 12, 25.0)
+    assert "Invalid data" in broken["unreadable"]
+    assert ran.stderr == "stsearch: 1 of 2 files cannot be read\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("data build nowhere", "'nowhere' is no study, folder or list. Studies: "),
+        ("data build quickstart", "the data of 'quickstart' are rendered, not decoded: they need no cache"),
+        ("data build clips --set foo=1", "--set of foo: without a study only data.KEY can be set"),
+        ("data build clips --set data.spam=1", "unknown key 'spam'. Did you mean 'span'?"),
+        ("data prune", "say what to remove: KEY, --unused DAYS, --partial or --all"),
+        ("data verify abc", "unknown clip cache 'abc'"),
+        ("evaluate", "name a NETWORK"),
+        ("evaluate R3D-18", "'R3D-18' is of no study: add --study STUDY"),
+        ("evaluate R3D-18 --study quickstart --fuse", "'motions' is rendered, so it has no flow; fusing needs videos"),
+        (
+            "evaluate R3D-18 MC2-18 R2D-18 --study mine.yaml --fuse",
+            "takes one NETWORK or two, for RGB and flow; given 3",
+        ),
+        ("evaluate R3D-18 --study mine.yaml --split test", "--split test: the data of 'mine' have train, val"),
+        ("evaluate mine#0", "the study 'mine' has not been run here"),
+    ],
+)
+@pytest.mark.usefixtures("study")
+def test_wrong_requests_are_one_line(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stsearch", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        entry()
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert not Path("studies").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("study")
+def test_a_trial_is_evaluated_as_its_study_did_it_and_fused_with_flow(cli: Cli) -> None:
+    ran = cli("run", "mine.yaml")
+    assert ran.returncode == 0, ran.stderr
+    assert "clips: memory-mapped (" in ran.stderr
+    again = answer(cli, "evaluate", "mine#0")
+    assert isinstance(again["networks"], list)
+    (network,) = again["networks"]
+    assert (network["network"], network["modality"], again["fused"]) == ("R3D-18", "rgb", None)
+    record = json.loads(
+        sqlite3.connect("studies/mine.db")
+        .execute("SELECT value_json FROM trial_system_attributes WHERE key = 'stsearch:record'")
+        .fetchone()[0]
+    )
+    assert network["each"] == [training["video_top1"] for training in record["trainings"]], "bit for bit"
+    assert network["per_class"] == record["per_class"]
+
+    fused = answer(cli, "evaluate", "R3D-18", "MC3-18", "--study", "mine.yaml", "--fuse")
+    assert isinstance(fused["networks"], list)
+    rgb, flow = fused["networks"]
+    assert [(one["network"], one["modality"]) for one in (rgb, flow)] == [("R3D-18", "rgb"), ("MC3-18", "flow")]
+    assert rgb["each"] == network["each"], "fusing changes no network"
+    assert isinstance(fused["fused"], dict)
+    assert len(fused["fused"]["each"]) == 2
+    assert fused["videos"] == 4

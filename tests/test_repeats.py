@@ -1,0 +1,302 @@
+"""Repeats of near-ties in whole studies: chosen, stored beside the study, merged, resumed, killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from stsearch.errors import SpecError, UserError
+from stsearch.evaluate import evaluators
+from stsearch.evaluate.evaluators import Evaluation, Evaluator, OnEpoch, Task, mean_of, training_seed
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.train import EvaluationFailed, Training
+from stsearch.report.confidence import Confidence
+from stsearch.report.pareto import Pareto, pareto_of
+from stsearch.report.plot import figure, plot
+from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS
+from stsearch.search.reading import read_study
+from stsearch.search.session import open_session
+from stsearch.search.spec import load_study
+from stsearch.search.storage import open_storage
+from stsearch.search.training import Event
+from stsearch.search.worker import work
+from stsearch.space.published import NETWORKS
+from tests.conftest import Cli
+
+pytestmark = pytest.mark.slow
+
+VIDEOS = 200
+Accuracy = Callable[[str, np.random.Generator], float]
+
+
+def quiet(*_: object) -> None:
+    """No progress."""
+
+
+def run(tiny: Path, *settings: str) -> list[Event]:
+    events: list[Event] = []
+    work(open_session(load_study(str(tiny), list(settings)), quiet), events.append)
+    return events
+
+
+def repeats_of(name: str) -> list[optuna.trial.FrozenTrial]:
+    storage = open_storage(f"sqlite:///studies/{name}.db")
+    return optuna.load_study(study_name=name + REPEATS, storage=storage).trials
+
+
+def sure(pareto: Pareto) -> Confidence:
+    assert pareto.confidence is not None
+    return pareto.confidence
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, accuracy: Accuracy) -> None:
+    """An evaluator that trains nothing: accuracies are drawn, by the training's own seed."""
+
+    def training(task: Task, repeat: int) -> Training:
+        name = next((name for name, a in NETWORKS.items() if a.scaled(0.125) == task.architecture), "")
+        seed = training_seed(task.seed, task.architecture, repeat)
+        found = accuracy(name or task.architecture.id, np.random.default_rng(seed))
+        right = round(min(max(found, 0.0), 100.0) / 100 * VIDEOS)
+        value = 100 * right / VIDEOS
+        confusion = ((0, 0, right), (0, 1, VIDEOS - right))
+        return Training(value, value, 100.0, (value, None), (), 1.0, 0.1, 10.0, 12, confusion, "", 24)
+
+    def evaluation(task: Task, repeats: range) -> Evaluation:
+        trainings = tuple(training(task, repeat) for repeat in repeats)
+        return mean_of(trainings, tuple(training_seed(task.seed, task.architecture, r) for r in repeats), "cpu")
+
+    def first(task: Task, on_epoch: OnEpoch) -> Evaluation:
+        return evaluation(task, range(task.recipe.repeats))
+
+    def again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+        return evaluation(task, range(repeat, repeat + 1))
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", Evaluator(TrainRecipe, first, again=again))
+
+
+def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path) -> None:
+    events = run(tiny, "search.trials=6", "search.repeats=4")
+    again = [event for event in events if event["event"] == "done" and "again" in event]
+    assert [event["again"] for event in again] == [1, 2, 3, 4]
+    stored = read_study("tiny")
+    assert len(stored.numbers) == 6, "a repeat is no trial of the study"
+    assert pareto_of(stored).trained == 6
+    repeats = repeats_of("tiny")
+    assert [t.user_attrs[REPEAT_OF] for t in repeats] == [event["trial"] for event in again]
+    for number, further in stored.repeats.items():
+        (row,) = np.flatnonzero(stored.numbers == number)
+        (record,) = stored.details(np.array([row]))
+        values = [training["video_top1"] for training in record["trainings"]]
+        assert len(values) == 1 + len(further) == len(set(record["seeds"]))
+        assert stored.values[row, 0] == pytest.approx(np.mean(values))
+        (shown,) = stored.records(np.array([row]))
+        assert shown.metrics["video_top1"] == pytest.approx(np.mean(values))
+        certainty = sure(pareto_of(stored)).of(number)
+        assert certainty is None or certainty.trainings == len(values)
+    assert again[-1]["means"]["video_top1"] in stored.values[:, 0]
+
+
+def test_a_repeat_is_the_training_that_evaluate_repeats_would_have_made(tiny: Path) -> None:
+    """Seeds follow from study, network and number alone: the second training is the same, bit for bit."""
+    start = ["search.start_with=[R3D-18, MC2-18, f-R2D-18]", "search.trials=3"]
+    run(tiny, *start, "search.repeats=3")
+    run(tiny, *start, "name=thrice", "evaluate.repeats=4")
+    stored, thrice = read_study("tiny"), read_study("thrice")
+    for once, all_at_once in zip(stored.details(stored.complete), thrice.details(thrice.complete), strict=True):
+        count = len(once["trainings"])
+        assert once["seeds"] == all_at_once["seeds"][:count]
+        for own, other in zip(once["trainings"], all_at_once["trainings"], strict=False):
+            assert (own["loss_sum"], own["video_top1"]) == (other["loss_sum"], other["video_top1"])
+    assert sum(len(found) for found in stored.repeats.values()) == 3
+    shown = pareto_of(thrice).as_dict()
+    assert {row["n"] for row in shown["front"]} == {4}
+    assert shown["noise"]["trainings"] == 12
+
+
+def test_the_same_front_bit_for_bit_also_when_it_was_stopped(tiny: Path) -> None:
+    settings = ["search.trials=4", "search.repeats=4"]
+
+    def shown(name: str) -> str:
+        found = pareto_of(read_study(name)).as_dict()
+        return json.dumps({key: value for key, value in found.items() if key != "study"})
+
+    run(tiny, *settings)
+    run(tiny, *settings, "name=again")
+    assert shown("again") == shown("tiny")
+    for after in (1, 3):
+        session = open_session(load_study(str(tiny), [*settings, "name=stopped"]), quiet)
+        with pytest.raises(KeyboardInterrupt):
+            work(session, stop_in_repeat(after))
+    run(tiny, *settings, "name=stopped")
+    assert shown("stopped") == shown("tiny")
+    interrupted = [t for t in repeats_of("stopped") if t.state == TrialState.FAIL]
+    assert len(interrupted) == 2
+
+
+def stop_in_repeat(number: int) -> Callable[[Event], None]:
+    """Ctrl-C while so manyeth repeat is trained."""
+
+    def emit(event: Event) -> None:
+        if event["event"] == "epoch" and event.get("again") == number:
+            raise KeyboardInterrupt
+
+    return emit
+
+
+def test_the_search_is_the_same_with_repeats(tiny: Path) -> None:
+    """More networks after the repeats: the sampler proposes what it would have proposed without them."""
+    run(tiny, "search.trials=3", "search.repeats=3", "search.sampler=tpe")
+    run(tiny, "search.trials=6", "search.repeats=5", "search.sampler=tpe")
+    run(tiny, "search.trials=6", "name=plain", "search.sampler=tpe")
+    with_repeats, plain = read_study("tiny"), read_study("plain")
+    assert with_repeats.attributes(["architecture"]) == plain.attributes(["architecture"])
+    assert sum(len(found) for found in with_repeats.repeats.values()) == 5
+
+
+def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path) -> None:
+    rng = random.Random(0)
+    command = [
+        sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=engine.workers=2", "--quiet",
+        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=60",
+    ]  # fmt: skip
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(4, 7))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    last = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert last.returncode == 0, last.stderr
+    states = Counter(t.state for t in repeats_of("tiny"))
+    assert states[TrialState.COMPLETE] == 8
+    assert not states[TrialState.RUNNING]
+    done = [t.user_attrs for t in repeats_of("tiny") if t.state == TrialState.COMPLETE]
+    assert len({(found[REPEAT_OF], found[REPEAT]) for found in done}) == 8, "no training was made twice"
+
+
+def test_twins_are_reported_as_not_told_apart(tiny: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
+    """rMC3 and rMC4, little dearer, are planted alike in distribution; MC4 is far better, f-R2D far worse."""
+    level = {"f-R2D-18": 40.0, "rMC3-18": 70.0, "rMC4-18": 70.0, "MC4-18": 92.0}
+    planted(monkeypatch, lambda name, rng: level[name] + rng.normal(0, 3))
+    settings = [f"search.start_with=[{', '.join(level)}]", "search.trials=4", "search.repeats=12"]
+    run(tiny, *settings)
+    stored = read_study("tiny")
+    confidence = sure(pareto_of(stored))
+    assert {frozenset((p.first.network, p.second.network)) for p in confidence.pairs} == {
+        frozenset(("rMC3-18", "rMC4-18"))
+    }
+    names = {int(n): a["network"] for n, a in zip(stored.numbers, stored.attributes(["network"]), strict=True)}
+    spent = Counter({names[number]: len(found) for number, found in stored.repeats.items()})
+    assert spent["rMC3-18"] + spent["rMC4-18"] >= 10, "trainings go where they decide something"
+    answer = cli("pareto", "tiny")
+    assert answer.returncode == 0, answer.stderr
+    said = " ".join(answer.stdout.split())
+    assert "Not told apart in accuracy: rMC3-18 and rMC4-18." in said
+    assert "p(front)" in said
+    data = json.loads(cli("pareto", "tiny", "--format", "json").stdout)
+    for row in (*data["front"], *data["likely"]):
+        assert set(row) >= {"video_top1", "video_top1_se", "video_top1_expected", "n", "p_front"}
+    low, high = data["hypervolume_interval"]
+    assert 0 < low < high
+    (pair,) = data["not_told_apart"]
+    assert set(pair) == {"trials", "networks", "p_first_better"}
+    assert set(data["noise"]) == {"deviation", "networks", "trainings", "videos"}
+    assert data["noise"]["videos"] == VIDEOS
+    table = cli("pareto", "tiny", "--format", "csv").stdout.splitlines()
+    assert table[0].endswith("video_top1_se,video_top1_expected,n,p_front,place")
+
+
+def test_without_repeats_it_says_that_nothing_is_known(tiny: Path, cli: Cli) -> None:
+    run(tiny, "search.trials=3")
+    assert sure(pareto_of(read_study("tiny"))).noise.networks == 0
+    said = " ".join(cli("pareto", "tiny").stdout.split())
+    assert "± is a guess from 10 validation videos, since no network was trained twice" in said
+
+
+def test_settled_fronts_spend_nothing(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two networks fifty points apart: no training would tell more."""
+    planted(monkeypatch, lambda name, rng: {"f-R2D-18": 30.0, "R3D-18": 90.0}[name])
+    run(tiny, "search.start_with=[f-R2D-18, R3D-18]", "search.trials=2", "search.repeats=50")
+    assert sum(len(found) for found in read_study("tiny").repeats.values()) < 10
+
+
+def test_a_repeat_that_fails_is_told_counts_and_is_not_tried_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, lambda name, rng: 70 + rng.normal(0, 3))
+    fine = evaluators.EVALUATORS["train"]
+
+    def failing(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+        raise EvaluationFailed("the loss is nan in epoch 1 of 1")
+
+    broken = Evaluator(TrainRecipe, fine.run, again=failing)
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", broken)
+    events = run(tiny, "search.trials=3", "search.repeats=5")
+    failed = [event for event in events if event["event"] == "failed"]
+    assert len(failed) == len({event["trial"] for event in failed}) >= 2
+    assert all("the loss is nan" in event["reason"] for event in failed)
+    assert all("the loss is nan" in t.user_attrs[REASON] for t in repeats_of("tiny"))
+    assert pareto_of(read_study("tiny")).failed == 0, "its network did not fail"
+
+
+def test_faults_of_the_specification(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match=r"search\.repeats: no accuracy is an objective, so nothing is noisy; given 3"):
+        load_study(str(tiny), ["search.repeats=3", "objectives={gmacs: minimize, params: minimize}"])
+    with pytest.raises(SpecError, match=r"search\.repeats"):
+        load_study(str(tiny), ["search.repeats=-1"])
+    evaluator = evaluators.EVALUATORS["train"]
+    once = Evaluator(TrainRecipe, evaluator.run)
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", once)
+    with pytest.raises(SpecError, match=r"search\.repeats: evaluate 'train' trains nothing again; given 3"):
+        load_study(str(tiny), ["search.repeats=3"])
+
+
+def test_the_study_beside_it_is_nobodys_to_open(tiny: Path) -> None:
+    run(tiny, "search.trials=3", "search.repeats=1")
+    with pytest.raises(UserError, match="unknown study 'tiny:repeats'") as error:
+        read_study("tiny:repeats", "sqlite:///studies/tiny.db")
+    assert "Allowed: tiny" in str(error.value)
+
+
+@pytest.mark.parametrize("objectives", [
+    "{video_top1: maximize}", "{video_top1: maximize, clip_top1: maximize, gmacs: minimize}",
+    "{video_top1: maximize, gmacs: minimize, params: minimize}",
+])  # fmt: skip
+def test_other_objectives(tiny: Path, objectives: str) -> None:
+    run(tiny, "search.trials=5", "search.repeats=3", f"objectives={objectives}")
+    pareto = pareto_of(read_study("tiny"))
+    confidence = sure(pareto)
+    assert confidence.band is None
+    assert confidence.hypervolume[0] <= confidence.hypervolume[1]
+    assert all(0 <= row["p_front"] <= 1 for row in pareto.as_dict()["front"])
+
+
+def test_plots_draw_errors_and_the_band(tiny: Path, tmp_path: Path) -> None:
+    run(tiny, "search.trials=4", "search.repeats=2")
+    pareto = pareto_of(read_study("tiny"))
+    drawn: dict[str, Any] = {trace.name: trace for trace in figure(pareto).data if trace.name}
+    confidence = sure(pareto)
+    bars = drawn["standard error"]
+    assert len(bars.y) == len(pareto.front) + len(confidence.likely)
+    first = pareto.certainty(pareto.front[0])
+    assert first is not None
+    assert bars.error_y.array[0] == pytest.approx(first.errors["video_top1"])
+    band = drawn["front, 95 % band; bars: standard errors"]
+    assert confidence.band is not None
+    assert list(band.y) == pytest.approx(list(confidence.band.high))
+    assert (confidence.band.low <= confidence.band.high).all()
+    plot(pareto, tmp_path / "front.svg")
+    text = (tmp_path / "front.svg").read_text()
+    assert "FillBetweenPolyCollection" in text
+    assert "LineCollection" in text

@@ -1,0 +1,442 @@
+"""The report: what it says of every state of a study, and that its page works in a real browser, offline."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState, create_trial
+
+from stsearch.errors import UserError
+from stsearch.report import collect
+from stsearch.report import html as page_writer
+from stsearch.report.collect import report_of
+from stsearch.report.front import hypervolume, minimised
+from stsearch.report.html import html, strip
+from stsearch.report.markdown import markdown
+from stsearch.report.page import duration
+from stsearch.report.words import plain, table
+from stsearch.report.write import render, write_report
+from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE_POINT, SPEC
+from stsearch.search.metrics import direction_of
+from stsearch.search.reading import StoredStudy, read_study
+from stsearch.search.records import plain as as_json
+from stsearch.search.session import open_session
+from stsearch.search.spec import Study, load_study
+from stsearch.search.storage import open_storage
+from stsearch.search.worker import work
+from stsearch.space.architecture import Architecture
+from stsearch.space.cost import COSTS, network_cost
+from stsearch.space.published import find_network, name_of
+from tests.conftest import TINY
+
+if TYPE_CHECKING:
+    from tests.browser import Open, Visit
+
+pytest_plugins = ["tests.browser"]
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`{{7*7}}"
+STATES = {state.name.lower(): state for state in TrialState}
+
+
+def begin(folder: Path, settings: str = "", name: str = "made") -> tuple[Study, optuna.Study]:
+    """An empty study, its attributes as the command line writes them."""
+    file = folder / "made.yaml"
+    file.write_text(TINY + settings)
+    study = load_study(str(file))
+    optuna_study = optuna.create_study(
+        storage=open_storage(f"sqlite:///{folder}/made.db"), study_name=name,
+        directions=[direction_of(name) for name in study.spec.objectives],
+    )  # fmt: skip
+    identity = {**study.identity(), "data_fingerprint": "feed"}
+    space = {"name": study.space.name, "plugins": [], "folder": "."}
+    resolved = study.spec.model_dump(exclude={"storage"})
+    spec = {"format": 1, "identity": identity, "resolved": resolved, "space": space, "classes": ["left", "right"]}
+    optuna_study.set_user_attr(SPEC, as_json(spec))
+    worst = {"video_top1": 0.0, "clip_top1": 0.0, "gmacs": 2.0, "params": 4e7, "latency_ms": 99.0}
+    optuna_study.set_user_attr(REFERENCE_POINT, {name: worst[name] for name in study.spec.objectives})
+    return study, optuna_study
+
+
+def record_of(accuracy: float, number: int) -> dict[str, Any]:
+    curve = [{"epoch": e, "lr": 0.1, "train_loss": 1 / e, "clip_top1": accuracy, "seconds": 1.0} for e in (1, 2)]
+    training = {"clip_top1": accuracy, "video_top1": accuracy, "curve": curve, "confusion": [[0, 0, 3], [1, 0, 2]]}
+    provenance = {"python": "3", "torch": "2", "device": "none"}
+    return {"trainings": [training], "seeds": [number], "seconds": 2.0, "device": "cpu", "provenance": provenance}
+
+
+def add(
+    study: Study, optuna_study: optuna.Study, architecture: Architecture, accuracy: float = 50.0,
+    state: str = "complete", **attributes: Any,
+) -> None:  # fmt: skip
+    """A trial as a worker leaves it."""
+    total = network_cost(architecture, study.target_clip(), 2).total
+    costs = {name: measure(total) for name, measure in COSTS.items()}
+    number = len(optuna_study.trials)
+    metrics = {"video_top1": accuracy, "clip_top1": accuracy - 1, **costs, **attributes}
+    begun = datetime(2026, 1, 31, 12) + timedelta(minutes=number)
+    known = {ARCHITECTURE: architecture.id, NETWORK: name_of(architecture), "seconds": 2.0, "clips_per_second": 100.0}
+    trial = create_trial(
+        state=STATES[state],
+        values=[metrics[name] for name in study.spec.objectives] if state == "complete" else None,
+        user_attrs={**known, **metrics},
+        system_attrs={RECORD: record_of(accuracy, number)},
+    )
+    trial.datetime_start = begun
+    trial.datetime_complete = None if state == "running" else begun + timedelta(seconds=30)
+    optuna_study.add_trial(trial)
+
+
+def stored(optuna_study: optuna.Study) -> StoredStudy:
+    url = str(optuna_study._storage._backend.engine.url)  # type: ignore[attr-defined]
+    return read_study(optuna_study.study_name, url)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> StoredStudy:
+    """A real study: the paper's twelve networks and one more, really trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    settings = "budget: {gmacs: 1.3}\nname: trained\n"
+    text = TINY.replace("trials: 4, start_with: none", "trials: 12, start_with: paper-all")
+    (folder / "trained.yaml").write_text(f"{text}{settings}storage: sqlite:///{folder}/trained.db\n")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    study = load_study(str(folder / "trained.yaml"))
+    work(open_session(study, lambda *_: None), lambda _: None)
+    torch.set_num_threads(threads)
+    return read_study("trained", study.storage_url)
+
+
+@pytest.fixture(scope="module")
+def written(trained: StoredStudy) -> Path:
+    """Its page."""
+    file = Path(trained.url.removeprefix("sqlite:///")).with_name("r.html")
+    write_report(trained, file)
+    return file
+
+
+# What it says
+
+
+@pytest.mark.slow
+def test_a_real_study_says_everything(trained: StoredStudy) -> None:
+    report = report_of(trained, "stsearch report trained -o r.html")
+    assert report.complete == 12
+    assert report.states == {"COMPLETE": 12}
+    assert report.effort.trainings == 13, "R2D too"
+    assert report.effort.timed == 13
+    assert report.effort.workers == 1
+    assert len(report.paper) == 12
+    assert report.class_names == tuple(trained.class_names)
+    assert all(network.curves and network.confusion(2) is not None for network in report.networks)
+    assert report.growth[-1] == pytest.approx((12, report.pareto.hypervolume))
+    assert {what: value for what, value, _ in report.versions}["torch"] == torch.__version__
+    best = report.front[-1]
+    (_, command), *_ = report.steps(best)
+    assert command.startswith(f"stsearch profile 'trained#{best.record.trial}' --storage ")
+    text = markdown(report)
+    assert f"| {best.record.trial} | {best.record.network} |" in text
+    assert report.result in text
+
+
+def test_markdown_has_no_html_and_survives_hostile_names(tmp_path: Path) -> None:
+    study, made = begin(tmp_path, name=HOSTILE)
+    add(study, made, find_network("MC3-18"), network=HOSTILE)
+    add(study, made, find_network("R3D-18"), state="fail", reason=HOSTILE)
+    text = render(stored(made), "md")
+    assert "\\</script\\>" in text
+    assert not re.search(r"(?<!\\)[<>]", text)
+    (row,) = [line for line in text.splitlines() if line.startswith("| 0 |")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"\|", text.split("| trial ")[1].splitlines()[0])) + 1
+
+
+def test_markdown_escapes_only_what_means_something() -> None:
+    assert plain("conv2_x _em_ *b* `c`\n# [a](b)") == r"conv2_x \_em\_ \*b\* \`c\` \# \[a\](b)"
+    assert table(("a", "b"), [("x|y", "1")]) == "| a | b |\n| --- | --: |\n| x\\|y | 1 |"
+
+
+@pytest.mark.parametrize("objectives", ["video_top1: maximize, gmacs: minimize", "video_top1: maximize",
+                                        "video_top1: maximize, gmacs: minimize, params: minimize"])  # fmt: skip
+@pytest.mark.parametrize("networks", [0, 1, 9])
+def test_every_size_and_number_of_objectives(tmp_path: Path, objectives: str, networks: int) -> None:
+    study, made = begin(tmp_path, f"objectives: {{{objectives}}}\n")
+    for index in range(networks):
+        add(study, made, study.space.architecture(20 * index), 40.0 + 7 * index % 30)
+    report = report_of(stored(made))
+    page, text = html(report), markdown(report)
+    assert report.complete == networks
+    for said in (page, text):
+        assert ("No network has finished" in said) == (networks == 0)
+        assert ("1 network trained, so there is nothing to compare it with" in said) == (networks == 1)
+    assert ('id="plot-front"' in page) == (networks > 0 and "," in objectives)
+    assert "With one objective there is no front" in page or networks == 0 or "," in objectives
+    if networks:
+        values = minimised(stored(made).values, [name == "video_top1" for name in study.spec.objectives])
+        worst = minimised(
+            [list(report.pareto.reference_point.values())], [n == "video_top1" for n in study.spec.objectives]
+        )
+        assert report.growth[-1] == pytest.approx((networks, hypervolume(values, worst[0])))
+
+
+def test_hypervolume_grows_in_order_of_completion(tmp_path: Path) -> None:
+    study, made = begin(tmp_path)
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(study.space.size, 60, replace=False)
+    for index in chosen:
+        add(study, made, study.space.architecture(int(index)), float(rng.uniform(20, 90)))
+    report, found = report_of(stored(made)), stored(made)
+    values = minimised(found.values, [True, False])
+    assert report.growth[0][0] == 1
+    assert len(report.growth) == 60
+    for count, volume in report.growth[::7]:
+        assert volume == pytest.approx(hypervolume(values[:count], np.array([0.0, 2.0])))
+
+
+def test_running_failed_pruned_and_over_budget(tmp_path: Path) -> None:
+    study, made = begin(tmp_path, "budget: {gmacs: 0.001}\n")
+    for number in range(3):
+        add(
+            study, made, study.space.architecture(number), state="fail", reason=f"the loss is nan in epoch {number % 2}"
+        )
+    add(study, made, study.space.architecture(5), state="fail", reason="interrupted: stopped", interrupted=True)
+    failures = render(stored(made), "html")
+    assert "No network has finished training yet; 0 in training, 3 failed." in failures
+    assert "the loss is nan in epoch 0" in failures
+    add(study, made, study.space.architecture(6), state="running")
+    add(study, made, study.space.architecture(7), 60.0)
+    add(study, made, study.space.architecture(8), state="pruned", reason="worse than cheaper ones after epoch 1")
+    report = report_of(stored(made))
+    assert report.standing == "Still running when this was written: 1 of 4 networks trained."
+    assert (len(report.loss.failed), report.loss.interrupted) == (3, 1)
+    assert report.loss.pruned_seconds == 30
+    assert report.loss.saved == 0, "30 s were spent where the others took 2"
+    page = html(report)
+    assert "1 network pruned, that is not trained, or not to the end; 30 s went into finding that out." in page
+    assert "an estimate" in page
+    assert 'the loss is nan in epoch 0 <span class="note">(3 networks, with other figures)' in page
+
+
+def test_constraints_leave_an_empty_front(tmp_path: Path) -> None:
+    study, made = begin(tmp_path, "budget: {gmacs: 0.001}\n")
+    add(study, made, study.space.architecture(7), 60.0)
+    found = stored(made)
+    over = replace(found, feasible=np.zeros(1, dtype=bool))
+    assert "none of them keeps the budget" in render(over, "html")
+    assert "none of them keeps the budget" in render(over, "md")
+
+
+def test_latency_is_held_against_flops_also_of_pruned_networks(tmp_path: Path) -> None:
+    study, made = begin(tmp_path)
+    for index in range(12):
+        state, slow = (
+            ("pruned", {"reason": f"not trained: latency_ms {30 - index}, budget 25"})
+            if index < 4
+            else ("complete", {})
+        )
+        add(study, made, study.space.architecture(19 * index), 40.0 + index, state, latency_ms=30.0 - index, **slow)
+    report = report_of(stored(made))
+    assert report.latency is not None
+    assert report.latency.n == 12
+    page = html(report)
+    assert 'id="plot-latency"' in page
+    assert 'not trained: latency_ms 30, budget 25 <span class="note">(4 networks, with other figures)' in page
+    assert "latency (ms)" in markdown(report)
+
+
+def test_of_many_networks_some_are_drawn_and_the_page_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "MOST", 6)
+    monkeypatch.setattr(page_writer, "MOST", 6)
+    monkeypatch.setattr(page_writer, "DRAWN", 3)
+    study, made = begin(tmp_path)
+    for index in range(21):
+        add(study, made, study.space.architecture(index), 99.0 if index == 0 else 40.0, gmacs=1 + index / 100)
+    report = report_of(stored(made))
+    assert [record.trial for record in report.pareto.dominated] == [1, 5, 9, 13, 17]
+    page = html(report)
+    assert "Of 21 networks the front, the paper's and 5 evenly chosen others are drawn." in page
+    data = json.loads(page.split('id="networks">')[1].split("</script>")[0])
+    assert len(data["networks"]) == 7, "one is on the front, f-R2D is the paper's"
+    packed = page.split('id="drawings">')[1].split("</script>")[0]
+    drawings = json.loads(gzip.decompress(base64.b64decode(packed)))
+    assert set(drawings) < set(data["networks"])
+    assert {network.record.architecture for network in report.networks} < set(drawings)
+    assert all(svg.startswith("<svg ") for svg in drawings.values())
+
+
+def test_strip_names_mixed_groups() -> None:
+    cells = strip(find_network("3d-3d.2d-2dx2-2plus1dx3-2dx2"))
+    assert [cell.label for cell in cells] == ["3D", "mix", "2D", "(2+1)D", "2D"]
+    assert cells[1].about == "3D, 2D"
+    assert cells[3].about == "(2+1)D x3"
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.5, "0.5 s"), (57, "57 s"), (600, "10 min"), (9000, "2.5 h"),
+                                               (400_000, "4.6 days")])  # fmt: skip
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+# Where it is written
+
+
+def test_it_is_written_whole_or_not_at_all(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    trained = stored(begin(tmp_path_factory.mktemp("study"))[1])
+    with pytest.raises(UserError, match=r"-o r\.txt: unknown suffix '\.txt'\. .*Allowed: \.html, \.md\."):
+        write_report(trained, Path("r.txt"))
+    with pytest.raises(UserError, match=r"-o r\.html is a file of the form html; given --format md"):
+        write_report(trained, Path("r.html"), "md")
+    file = tmp_path / "deep" / "r.md"
+    write_report(trained, file)
+    assert file.read_text().startswith("# made\n")
+    assert [entry.name for entry in file.parent.iterdir()] == ["r.md"]
+    with pytest.raises(UserError, match=r"^cannot write .*: (Not a directory|File exists)$"):
+        write_report(trained, file / "r.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UserError, match=r"^cannot write .*: Is a directory$"):
+        write_report(trained, tmp_path / "folder.html")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep", "folder.html"]
+
+
+def test_a_failed_report_leaves_the_old_one(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    trained = stored(begin(tmp_path_factory.mktemp("study"))[1])
+    file = tmp_path / "r.html"
+    file.write_text("old")
+    broken = replace(trained, user_attributes={**trained.user_attributes, REFERENCE_POINT: {}})
+    with pytest.raises(KeyError):
+        write_report(broken, file)
+    assert file.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["r.html"]
+
+
+# In a browser
+
+
+def opened(open_page: Open, file: Path, width: int = 1400) -> Visit:
+    visit = open_page(file.resolve().as_uri(), width)
+    visit.page.wait_for_selector("html[data-ready]")
+    return visit
+
+
+def calm(visit: Visit) -> None:
+    assert visit.errors == []
+    assert visit.left == []
+
+
+def column(visit: Visit, number: int) -> list[str]:
+    found: list[str] = visit.page.evaluate(
+        f"[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{number}].innerText.trim())"
+    )
+    return found
+
+
+@pytest.mark.slow
+def test_the_page_works_offline(written: Path, open_page: Open) -> None:
+    visit = opened(open_page, written)
+    page = visit.page
+    page.context.set_offline(True)
+    for name in ("front", "forest", "growth"):
+        assert page.locator(f"#plot-{name} .main-svg").count() > 0, name
+    heads = page.locator("#table thead th")
+    gmacs = [heads.nth(n).inner_text() for n in range(heads.count())].index("multiply-adds (GMACs)")
+    button = heads.nth(gmacs).locator("button")
+    button.click()
+    rising = [float(text) for text in column(visit, gmacs)]
+    assert rising == sorted(rising)
+    assert heads.nth(gmacs).get_attribute("aria-sort") == "ascending"
+    button.focus()
+    page.keyboard.press("Enter")
+    assert [float(text) for text in column(visit, gmacs)] == rising[::-1]
+    page.locator("#table tbody button", has_text="MC3-18").first.click()
+    page.wait_for_selector("#panel .drawing svg[aria-label^='MC3-18']")
+    assert page.locator("#panel").get_attribute("data-network") == find_network("MC3-18").id
+    calm(visit)
+
+
+@pytest.mark.slow
+def test_pointing_at_a_network_shows_it_and_a_click_keeps_it(written: Path, open_page: Open) -> None:
+    visit = opened(open_page, written)
+    page = visit.page
+    wanted = [find_network("R3D-18").id, find_network("f-R2D-18").id]
+    where = """id => {
+      const plot = document.getElementById('plot-front'), box = plot.getBoundingClientRect();
+      const across = plot._fullLayout.xaxis, up = plot._fullLayout.yaxis;
+      const trace = plot.data.find((t) => (t.customdata || []).includes(id)), n = trace.customdata.indexOf(id);
+      return [box.x + across._offset + across.d2p(trace.x[n]), box.y + up._offset + up.d2p(trace.y[n])];
+    }"""
+    page.locator("#plot-front").scroll_into_view_if_needed()
+    for identity in wanted:
+        x, y = page.evaluate(where, identity)
+        page.mouse.move(x - 3, y)
+        page.mouse.move(x, y)
+        page.wait_for_selector(f"#panel[data-network='{identity}'] .drawing svg")
+    page.mouse.down()
+    page.mouse.up()
+    x, y = page.evaluate(where, wanted[0])
+    page.mouse.move(x, y)
+    page.wait_for_selector(f"#panel[data-network='{wanted[0]}']")
+    page.mouse.move(5, 5)
+    page.wait_for_selector(f"#panel[data-network='{wanted[1]}'] .drawing svg")
+    calm(visit)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [400, 1400])
+def test_nothing_sticks_out_and_it_prints(written: Path, open_page: Open, width: int) -> None:
+    visit = opened(open_page, written, width)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+    plotted = visit.page.evaluate("document.querySelector('#plot-front .main-svg').clientWidth")
+    assert 0.6 * min(width, 800) < plotted < width
+    if width > 1000:
+        visit.page.evaluate("addEventListener('beforeprint', () => { window.open_at_print = "
+                            "document.querySelectorAll('details:not([open])').length; })")  # fmt: skip
+        still_open = "[...document.querySelectorAll('details[open]')].map(d => d.innerText.slice(0, 40))"
+        before = visit.page.evaluate(still_open)
+        pdf = visit.page.pdf(format="A4", print_background=True)
+        assert pdf.startswith(b"%PDF")
+        assert visit.page.evaluate("window.open_at_print") == 0, "all is open on paper"
+        assert visit.page.evaluate(still_open) == before, "and as it was afterwards"
+    calm(visit)
+
+
+@pytest.mark.slow
+def test_hostile_texts_are_only_texts(tmp_path: Path, open_page: Open) -> None:
+    study, made = begin(tmp_path, name=HOSTILE)
+    spec: Mapping[str, Any] = made.user_attrs[SPEC]
+    changed = {"classes": [HOSTILE, "right"], "resolved": {**spec["resolved"], "data": {"name": HOSTILE}}}
+    made.set_user_attr(SPEC, {**spec, **changed, "identity": {**spec["identity"], "data": {"name": HOSTILE}}})
+    for number, name in enumerate(("MC3-18", "R3D-18", "f-R2D-18", "3d-2d-3d-2d-2d@18")):
+        add(study, made, find_network(name), 40.0 + 3 * number, latency_ms=5.0 + number, network=HOSTILE)
+    add(study, made, study.space.architecture(8), state="fail", reason=HOSTILE)
+    file = tmp_path / "r.html"
+    write_report(stored(made), file)
+    visit = opened(open_page, file)
+    page = visit.page
+    assert page.locator("h1").inner_text() == HOSTILE
+    assert page.locator("#lost li").first.inner_text().startswith(HOSTILE)
+    page.locator("#table tbody button").first.click()
+    page.wait_for_selector("#panel .drawing svg")
+    assert page.locator("img[src='x']").count() == 0
+    assert page.locator("script").count() == 5, "the page's own"
+    page.wait_for_timeout(200)
+    calm(visit)
+
+
+@pytest.mark.slow
+def test_pages_without_a_front_work_too(tmp_path: Path, open_page: Open) -> None:
+    study, made = begin(tmp_path)
+    write_report(stored(made), tmp_path / "empty.html")
+    add(study, made, find_network("MC3-18"))
+    write_report(stored(made), tmp_path / "one.html")
+    for name in ("empty", "one"):
+        calm(opened(open_page, tmp_path / f"{name}.html"))
