@@ -227,6 +227,28 @@ def test_ctrl_c_of_the_command(tiny: Path) -> None:
     assert states == {TrialState.COMPLETE}
 
 
+@pytest.mark.parametrize("moment", ["start", "epoch"])
+def test_ctrl_c_leaves_no_trial_without_its_reason(tiny: Path, moment: str) -> None:
+    """Also one that comes between the writes of a trial, before its training has begun."""
+    session = open_session(load_study(str(tiny), []), quiet)
+
+    def emit(event: Event) -> None:
+        if event["event"] == moment:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work(session, emit)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (trial,) = open_study("tiny").trials
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs[INTERRUPTED]
+    assert trial.user_attrs[REASON] == "interrupted: stopped by the user"
+
+
 def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
     """The kernel kills one of two workers, as when memory runs out."""
     command = [

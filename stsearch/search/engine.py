@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -30,6 +31,8 @@ Job = Callable[[Emit], None]
 """What a process does; it tells what happens."""
 _GRACE_S = 20
 """Time for workers to write down that they were interrupted."""
+_KNOCK_S = 0.5
+"""Time between two requests to stop."""
 
 
 def worker_count(study: Study) -> int:
@@ -161,13 +164,16 @@ def _interrupt_once(signum: int, frame: object) -> None:
 
 def _stop(crew: Sequence[_Member]) -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    until = time.monotonic() + _GRACE_S
+    while (alive := [member.process for member in crew if member.process.is_alive()]) and time.monotonic() < until:
+        for process in alive:  # again and again: one that is only starting is deaf to it yet
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGINT)
+        wait([process.sentinel for process in alive], timeout=_KNOCK_S)
     for member in crew:
-        if member.process.is_alive() and member.process.pid is not None:
-            os.kill(member.process.pid, signal.SIGINT)
-    for member in crew:
-        member.process.join(_GRACE_S)
         if member.process.is_alive():
             member.process.kill()
+        member.process.join()
     signal.signal(signal.SIGINT, handler)
 
 

@@ -29,6 +29,7 @@ from stsearch.search.attributes import (
     CLIPS_TRAINED,
     CONTINUES,
     EPOCHS_TRAINED,
+    EXPECTED_FROM,
     PASSED,
     REFERENCE,
     RUNGS,
@@ -269,10 +270,13 @@ def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStu
         for trial in own[1:]:
             shown[trial.number] = _as(trial, TrialState.FAIL, None)
         values, state = own[-1].values, own[-1].state
+        first = own[0].number
         if state in (TrialState.PRUNED, TrialState.RUNNING):
             waiting = [trial for trial in own if is_stopped(trial)][-1]
-            values, state = _expected(waiting, objectives, gains), TrialState.COMPLETE
-        shown[own[0].number] = _as(own[0], state, values)
+            shown[first] = _as(own[0], TrialState.COMPLETE, _expected(waiting, objectives, gains))
+            shown[first].user_attrs = {**own[0].user_attrs, EXPECTED_FROM: waiting.user_attrs[STOPPED]}
+        else:
+            shown[first] = _as(own[0], state, values)
     return _Once(study, list(shown.values()))
 
 

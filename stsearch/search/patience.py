@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -36,7 +37,10 @@ class Patience:
 
 
 class Calm:
-    """Holds Ctrl-C back between ``begin`` and ``end``."""
+    """Holds Ctrl-C back between ``begin`` and ``end``, but for what runs ``interruptible``.
+
+    So a trial is never cut off between two writes: Ctrl-C comes where a training can be ended in order.
+    """
 
     def __init__(self) -> None:
         self._handler: Any = None
@@ -50,12 +54,23 @@ class Calm:
         self._pressed = True
 
     def end(self) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
-        if self._pressed:
-            self._pressed = False
-            raise KeyboardInterrupt
+        """Give Ctrl-C back to whoever had it, who is told now of one that came meanwhile."""
+        if self._handler is None:
+            return
+        handler, self._handler = self._handler, None
+        signal.signal(signal.SIGINT, handler)
+        pressed, self._pressed = self._pressed, False
+        if pressed and callable(handler):
+            handler(signal.SIGINT, None)
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """``KeyboardInterrupt`` may come within, at once if Ctrl-C was held back."""
+        try:
+            self.end()
+            yield
+        finally:
+            self.begin()
 
 
 def persist(session: Session, write: Callable[[], T]) -> T:

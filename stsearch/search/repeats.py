@@ -227,9 +227,8 @@ def _objective(
     named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
     about = {**named, **chosen.costs, "again": chosen.number}
     emit({"event": "start", **about})
-    with ending(trial, about, emit):
+    with ending(trial, about, emit, calm):
         evaluation = _train(session, chosen, reporter(about, emit))
-    calm.begin()
     found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
     done.append(_done(about, found, chosen, evaluation))
     persist(session, partial(keep_record, study, trial, evaluation, session.device))

@@ -23,14 +23,16 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.ehvi import Ehvi
 from stsearch.search.nni_sampler import NNI_SAMPLERS, NniSampler
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.search_space import Parameter, SearchSpace, Value
 from stsearch.space.table import CostTable, Ints
 
-GP_UP_TO = 150
-"""``auto`` leaves the Gaussian process beyond this many trials: its proposals grow slow. Not yet measured here."""
+EHVI = "ehvi"
 _TRIES = 24
+_LOOKED_AT = 4000
+"""Candidates that expected hypervolume improvement weighs; of a larger space a new part each time."""
 _WALK = 20_000
 
 
@@ -52,6 +54,7 @@ def _random(seed: int, trials: int) -> BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler] | None] = {
     "auto": None,
+    EHVI: None,
     "random": _random,
     "tpe": _tpe,
     "nsga2": _nsga2,
@@ -108,8 +111,9 @@ def tried(trials: Sequence[FrozenTrial]) -> set[str]:
 class HardBudget(BaseSampler):
     """Proposes architectures that keep ``budget`` and are new; ``name`` is one of ``SAMPLERS``.
 
-    ``start`` is proposed first, whatever it costs. A proposal depends on ``seed`` and on the
-    trials so far alone, so a resumed study goes on as it would have.
+    ``start`` is proposed first, whatever it costs; ``soft`` are caps on what is known only once it was
+    measured. A proposal depends on ``seed`` and on the trials so far alone, so a resumed study goes on as it
+    would have.
     """
 
     def __init__(
@@ -121,6 +125,8 @@ class HardBudget(BaseSampler):
         seed: int,
         trials: int,
         start: Sequence[Architecture] = (),
+        objectives: Sequence[str] = ("video_top1", "gmacs"),
+        soft: Mapping[str, float] | None = None,
     ) -> None:
         self.table, self.space, self.budget = table, table.space, dict(budget)
         self.seed, self.trials = seed, trials
@@ -135,6 +141,7 @@ class HardBudget(BaseSampler):
         self.view: Callable[[OptunaStudy], OptunaStudy] = lambda study: study
         """the study as the inner sampler is to see it"""
         self._distributions = {p.name: distribution(p) for p in self.space.parameters}
+        self._ehvi = Ehvi(table, objectives, soft or {})
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
     def _resolve(self, name: str) -> str:
@@ -142,7 +149,7 @@ class HardBudget(BaseSampler):
             return name
         if self.whole and len(self._feasible) <= self.trials:
             return "exhaustive"
-        return "gp" if self.trials <= GP_UP_TO else "tpe"
+        return EHVI
 
     @property
     def feasible(self) -> int | None:
@@ -220,12 +227,29 @@ class HardBudget(BaseSampler):
             if not len(unseen):
                 raise Exhausted
             return self._at(unseen[rng.integers(len(unseen))])
+        if self.name == EHVI:
+            return self._improving([t for t in study.get_trials(deepcopy=False) if t.number != trial.number], seen, rng)
         proposal = self._ask(study, trial)
         for _ in range(1 if self.name == "gp" else _TRIES):
             if proposal.id not in seen and self.keeps(proposal):
                 return proposal
             proposal = self._ask(study, trial)
         return self._nearest(proposal, seen, rng)
+
+    def _improving(self, trials: Sequence[FrozenTrial], seen: set[str], rng: np.random.Generator) -> Architecture:
+        """The one that should add most to the front, among all that are new or, of many, a part and the front's
+        neighbours."""
+        candidates = self._unseen(seen)
+        if not self.whole or len(candidates) > _LOOKED_AT:
+            some = rng.choice(candidates, min(len(candidates), _LOOKED_AT), replace=False)
+            around = {a for row in self._ehvi.front(trials) for a in self.space.neighbours(self._at(row))}
+            near = [self.space.digits(a) for a in around if a.id not in seen and self.keeps(a)]
+            candidates = np.concatenate([some, np.array(sorted(near), dtype=np.int64).reshape(-1, some.shape[1])])
+        if not len(candidates):
+            if self.whole:
+                raise Exhausted
+            return self._walk(self.table.extreme("gmacs"), seen)
+        return self._at(candidates[self._ehvi.propose(trials, candidates, rng)])
 
     def _ask(self, study: OptunaStudy, trial: FrozenTrial) -> Architecture:
         """One joint proposal of the inner sampler, which knows neither budget nor history of proposals."""

@@ -111,7 +111,11 @@ def check_budget(study: Study, classes: int) -> CostTable:
 
 def _sampler(study: Study, table: CostTable) -> HardBudget:
     search = study.spec.search
-    sampler = HardBudget(search.sampler, table, study.hard_budget, seed=study.spec.seed, trials=search.trials)
+    soft = {name: cap for name, cap in study.spec.budget.items() if name in MEASURED}
+    sampler = HardBudget(
+        search.sampler, table, study.hard_budget, seed=study.spec.seed, trials=search.trials,
+        objectives=list(study.spec.objectives), soft=soft,
+    )  # fmt: skip
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
     sampler.start = [a for a in start if over_too or sampler.keeps(a)]

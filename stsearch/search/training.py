@@ -48,11 +48,12 @@ def one_trial(
 ) -> None:
     """One trial of ``study`` through ``optimize``, so that Optuna sends its heartbeat.
 
-    ``objective`` puts what is to be told of it into the list that it gets, and calls ``Calm.begin`` once it has a
-    result: until that is told, Ctrl-C waits. ``late`` says of a network that its trial had been given up meanwhile.
+    ``objective`` puts what is to be told of it into the list that it gets, and trains within ``ending``: before and
+    after that Ctrl-C waits. ``late`` says of a network that its trial had been given up meanwhile.
     """
     done: list[Event] = []
     calm = Calm()
+    calm.begin()
     try:
         study.optimize(lambda trial: objective(trial, done, calm), n_trials=1, catch=(EvaluationFailed,))
     except (UpdateFinishedTrialError, ValueError):
@@ -67,10 +68,11 @@ def one_trial(
 
 
 @contextlib.contextmanager
-def ending(trial: optuna.Trial, about: Event, emit: Emit) -> Iterator[None]:
+def ending(trial: optuna.Trial, about: Event, emit: Emit, calm: Calm) -> Iterator[None]:
     """A failure or Ctrl-C within is written down with the trial, and a failure told; both go on from here."""
     try:
-        yield
+        with calm.interruptible():
+            yield
     except EvaluationFailed as error:
         trial.set_user_attr(REASON, str(error))
         emit({"event": "failed", "reason": str(error), **about})

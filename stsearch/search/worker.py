@@ -143,7 +143,7 @@ def _objective(
     session.lock.release()
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)
-    with ending(trial, about, emit):
+    with ending(trial, about, emit, calm):
         try:
             costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
             keep_measured(trial, {name: costs[name] for name in MEASURED if name in costs})
@@ -156,7 +156,6 @@ def _objective(
             trial.set_user_attr(REASON, str(pruned))
             emit({"event": "pruned", "reason": str(pruned), **about})
             raise
-    calm.begin()
     metrics = metrics_of(evaluation, costs)
     done.append(_done(about, metrics, evaluation))
     keep(partial(keep_record, session.optuna_study, trial, evaluation, session.device))

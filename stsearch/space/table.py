@@ -126,9 +126,12 @@ class CostTable:
         table = self.costs(digits)
         keep = np.ones(len(digits), dtype=bool)
         for cost, cap in budget.items():
-            values = table["macs"] / 1e9 if cost == "gmacs" else table[cost]
-            keep &= values <= cap
+            keep &= _column(table, cost) <= cap
         return keep
+
+    def values(self, digits: Ints, cost: str) -> npt.NDArray[np.float64]:
+        """One of ``COSTS`` of architectures ``(N, 6)``."""
+        return _column(self.costs(digits), cost)
 
     def check_budget(self, budget: Mapping[str, float]) -> None:
         """``UserError`` naming the cheapest network where no architecture can keep ``budget``."""
@@ -140,6 +143,10 @@ class CostTable:
                     f"no network of the space {self.space.name!r} keeps the budget {cost} <= {cap:g}: the cheapest, "
                     f"{cheapest.id}, has {least:,.6g} {cost} on clips of {self.clip} (C x T x H x W)"
                 )
+
+
+def _column(table: Mapping[str, Ints], cost: str) -> npt.NDArray[np.float64]:
+    return table["macs"] / 1e9 if cost == "gmacs" else table[cost].astype(np.float64)
 
 
 def _row(cost: Cost) -> Ints:

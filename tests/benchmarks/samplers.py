@@ -1,11 +1,11 @@
 r"""Samplers measured on the table of all placements: trainings until the front is found.
 
-    python tests/benchmarks/samplers.py docs/results/placements.json.gz --seeds 30
-    python tests/benchmarks/samplers.py docs/results/placements.json.gz --seeds 30 --only auto random \
-        --plot samplers.png
+    python tests/benchmarks/samplers.py docs/results/placements.json.gz --seeds 30 --plot docs/results/samplers.png
+    python tests/benchmarks/samplers.py docs/results/placements.json.gz --only auto "plain random"
 
 Every training is looked up. `plain` samplers are Optuna's own, without our hard budget and uniqueness: what they
-propose twice is trained twice. With `halving`, clips are counted and a network counts once it is trained whole.
+propose twice is trained twice. `auto` begins with the cheapest network, as in a study. With `halving`, clips are
+counted and a network counts once it is trained whole.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PLAIN: dict[str, Callable[[int], BaseSampler]] = {
     "plain TPE, multivariate": lambda seed: TPESampler(seed=seed, multivariate=True),
     "plain GP": lambda seed: GPSampler(seed=seed, deterministic_objective=True),
 }
-OURS = ("auto", "random", "tpe", "nsga2", "gp")
+OURS = ("auto", "ehvi", "random", "tpe", "nsga2", "gp")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def searched(name: str, seed: int, given: Problem, most: int) -> Course:
 
 def _whole(name: str, seed: int, given: Problem, most: int) -> Course:
     plain = name in PLAIN
-    sampler = PLAIN[name](seed) if plain else HardBudget(name, given.table, {}, seed=seed, trials=most)
+    sampler = PLAIN[name](seed) if plain else _ours(name, seed, given, most)
     study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
     found: dict[str, None] = {}
     course: Course = []
@@ -129,8 +129,13 @@ def _whole(name: str, seed: int, given: Problem, most: int) -> Course:
     return course
 
 
+def _ours(name: str, seed: int, given: Problem, most: int) -> HardBudget:
+    start = [given.table.extreme("gmacs")] if name == "auto" else []
+    return HardBudget(name, given.table, {}, seed=seed, trials=most, start=start)
+
+
 def _halved(name: str, seed: int, given: Problem, most: int) -> Course:
-    sampler = HardBudget(name, given.table, {}, seed=seed, trials=most)
+    sampler = _ours(name, seed, given, most)
     sampler.view = lambda study: once_per_network(study, ["video_top1", "gmacs"])
     study = optuna.create_study(sampler=sampler, directions=["maximize", "minimize"])
     waiting: dict[str, optuna.Trial] = {}
@@ -188,14 +193,36 @@ def needed(course: Course, share: float, epochs: int) -> float:
 
 def row(name: str, courses: Sequence[Course], epochs: int) -> str:
     """Median and 95 % interval (bootstrap over seeds) for each of ``SHARES``."""
-    rng = np.random.default_rng(0)
     cells = []
     for share in SHARES:
-        values = np.array([needed(course, share, epochs) for course in courses])
-        drawn = np.sort(np.median(values[rng.integers(len(values), size=(2000, len(values)))], axis=1))
-        low, high = drawn[50], drawn[-51]
-        cells.append(f"{_shown(float(np.median(values)))} ({_shown(low)} to {_shown(high)})")
+        middle, drawn = medians(courses, share, epochs)
+        cells.append(_with_interval(middle, drawn))
     return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def medians(courses: Sequence[Course], share: float, epochs: int) -> tuple[float, np.ndarray]:
+    """The median over seeds, and 2,000 of seeds drawn with replacement."""
+    values = np.array([needed(course, share, epochs) for course in courses])
+    rows = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
+    return float(np.median(values)), np.asarray(np.median(values[rows], axis=1))
+
+
+def ratios(found: dict[str, list[Course]], epochs: int) -> list[str]:
+    """What `auto` needs of what others need, and every sampler with halving of what it needs without, at 95 %."""
+    pairs = [("auto", name) for name in ("plain random", "random", "plain default (TPE)", "plain GP")]
+    pairs += [(name, name.removesuffix(", halving")) for name in found if name.endswith(", halving")]
+    lines = []
+    for one, other in pairs:
+        if one in found and other in found:
+            (ours, drawn), (theirs, others) = (medians(found[name], SHARES[1], epochs) for name in (one, other))
+            shuffled = np.random.default_rng(1).permutation(others)  # seeds of two samplers have nothing in common
+            lines.append(f"| {one} / {other} | {_with_interval(ours / theirs, drawn / shuffled)} |")
+    return lines
+
+
+def _with_interval(middle: float, drawn: np.ndarray) -> str:
+    low, high = np.sort(drawn)[[50, -51]]
+    return f"{_shown(middle)} ({_shown(low)} to {_shown(high)})"
 
 
 def _shown(value: float) -> str:
@@ -226,7 +253,7 @@ def draw(found: dict[str, list[Course]], epochs: int, path: Path) -> None:
 
 def main() -> None:
     """Measure and print."""
-    names = [*PLAIN, *OURS, "auto, halving", "random, halving", "tpe, halving", "nsga2, halving"]
+    names = [*PLAIN, *OURS, "auto, halving", "ehvi, halving", "random, halving", "tpe, halving", "nsga2, halving"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("table", type=Path)
     parser.add_argument("--seeds", type=int, default=30)
@@ -246,6 +273,8 @@ def main() -> None:
             work = partial(searched, name, given=given, most=most)
             found[name] = list(pool.map(work, range(options.seeds)))
             print(row(name, found[name], given.epochs), flush=True)
+    print("\n| ratio at 95% | |\n|---|--:|")
+    print("\n".join(ratios(found, given.epochs)))
     if options.plot:
         draw(found, given.epochs, options.plot)
 
