@@ -27,8 +27,8 @@ _POINTS = 256
 """Points of the costs over which is integrated."""
 _REMEMBERED = 1500
 """Trainings that a surrogate is fitted to; of more a part is taken."""
-_FIRST = (4, 10)
-"""Least and most networks that are spread over the space before anything is modelled."""
+_FIRST = 3
+"""Networks that are spread over the space before anything is modelled; more were worse (docs/results/samplers.md)."""
 
 
 @dataclass
@@ -60,8 +60,7 @@ class Ehvi:
     def propose(self, trials: Sequence[FrozenTrial], candidates: Ints, rng: np.random.Generator) -> int:
         """Row of the candidate, of digits ``(N, 6)``, to train next."""
         known = self._known(trials)
-        first = min(_FIRST[1], max(_FIRST[0], len(self.distances.groups)))
-        if self.quality is None or known.of(self.quality).sum() < first:
+        if self.quality is None or known.of(self.quality).sum() < _FIRST:
             return self._farthest(known.digits, candidates, rng)
         models = {name: self._model(known, name, rng) for name in known.values}
         gain = self._gain(known, models, candidates)
