@@ -522,7 +522,7 @@ def test_two_workers_killed_and_what_the_terminal_says(halving: Path) -> None:
 
 def begun(process: subprocess.Popen[bytes]) -> None:
     """Wait until a network is in training."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.2)
         with contextlib.suppress(UserError):

@@ -210,14 +210,14 @@ def test_ctrl_c_of_the_command(tiny: Path) -> None:
         "--set=engine.workers=2",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while time.monotonic() < until:
         time.sleep(0.5)
         if Path("studies/tiny.db").exists() and len(finished({})) >= 2:
             break
     before = len(finished({}))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
     assert "stopped. Nothing trained is lost; the same command goes on: stsearch run" in errors
     assert "Traceback" not in errors
@@ -257,7 +257,7 @@ def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     victim = None
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while victim is None and time.monotonic() < until:
         time.sleep(0.3)
         with contextlib.suppress(UserError):  # it has not begun yet

@@ -1,10 +1,12 @@
-"""Rules of successive halving on made-up curves, and what samplers learn from stopped networks.
+"""Rules of successive halving on made-up and on recorded curves, and what samplers learn from stopped networks.
 
     python tests/benchmarks/halving.py rules      # seconds
     python tests/benchmarks/halving.py samplers   # some minutes
+    python tests/benchmarks/halving.py table docs/results/placements.json.gz --seeds 30
 
-The curves say nothing about videos: accuracy is 40 + slope x cost + N(0, spread) per cent, lower by about
-25 points at epoch 1 and 10 at epoch 3, with more noise the earlier, and binomial noise of 400 videos.
+`table` looks recorded trainings up. The curves of the others say nothing about videos: accuracy is
+40 + slope x cost + N(0, spread) per cent, lower by about 25 points at epoch 1 and 10 at epoch 3, with more noise
+the earlier, and binomial noise of 400 videos.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
+from stsearch.evaluate.replay import read_table
 from stsearch.evaluate.rungs import Ladder, Replay, Verdict
 from stsearch.report.front import hypervolume, non_dominated
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
 from stsearch.search.halving import once_per_network
 from stsearch.search.samplers import HardBudget, suggest
+from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
@@ -105,6 +110,52 @@ def _rule(name: str, kind: type[Ladder], slope: float, spread: float, noise: flo
         lost += [network not in complete for network in front]
         lost_cheap += [network not in complete for network in front[: len(front) // 2]]
     return f"{np.mean(spent):4.0%} {np.mean(lost):4.0%} {np.mean(lost_cheap):4.0%}"
+
+
+def recorded(path: Path, seeds: int) -> None:
+    """What rungs spend and lose where the curves are those of a table: networks in random order."""
+    kept = read_table(path)
+    networks = {name: each[0] for name, each in kept.trainings.items() if not name.startswith("collapse")}
+    target, data = kept.about["identity"]["target"], kept.about["identity"]["data"]
+    table = CostTable(
+        load_space(find("search_spaces", "paper-18")),
+        ClipShape(3, target["frames"], target["size"], target["size"]),
+        data["classes"],
+    )
+    costs = {name: table.cost_of(parse_placement(name))["gmacs"] for name in networks}
+    curves = {name: one.clip_top1 for name, one in networks.items()}
+    print(f"{len(networks)} networks, {seeds} orders; front: of the networks that a search begins")
+    print("networks, rungs, reduction | epochs spent | of the front stopped (n) | hypervolume kept")
+    for count in (40, len(networks)):
+        for rungs, reduction in (((1, 3, 9), 3), ((1, 3, 9), 2), ((3, 9), 3), ((4, 9), 3), ((5, 9), 3)):
+            found = [_stops(curves, costs, data["val_clips"], count, rungs, reduction, seed) for seed in range(seeds)]
+            spent, lost, front, share = np.array(found).T
+            print(
+                f"{count:3}, {rungs}, {reduction} | {spent.mean():.0%} | {lost.sum() / front.sum():.1%}"
+                f" ({front.sum():.0f}) | {share.mean():.2%}",
+                flush=True,
+            )
+
+
+def _stops(
+    curves: dict[str, tuple[float, ...]], costs: dict[str, float], videos: int, count: int, rungs: tuple[int, ...],
+    reduction: int, seed: int,
+) -> tuple[float, int, int, float]:  # fmt: skip
+    """Share of all epochs spent, front networks stopped, front networks, share of the front's hypervolume kept."""
+    begun = np.random.default_rng(seed).permutation(list(curves)).tolist()[:count]
+    order = iter(begun)
+    search = Replay(
+        Ladder(rungs, reduction, None, videos), lambda n, e: curves[n][e - 1], lambda n: [costs[n]], trials=count
+    )
+    pieces = list(search.run(lambda: next(order, None)))
+    complete = [piece.network for piece in pieces if piece.complete]
+    values = np.array([[-curves[name][-1], costs[name]] for name in begun])
+    front = [name for name, on in zip(begun, non_dominated(values), strict=True) if on]
+    kept = np.array([[-curves[name][-1], costs[name]] for name in complete])
+    worst = values.max(0)
+    spent = sum(piece.epochs for piece in pieces) / (rungs[-1] * count)
+    lost = sum(name not in complete for name in front)
+    return spent, lost, len(front), hypervolume(kept, worst) / hypervolume(values, worst)
 
 
 def samplers(seeds: int, names: list[str], trials: int) -> None:
@@ -203,9 +254,10 @@ def _quietly() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rules", "samplers"])
+    parser.add_argument("what", choices=["rules", "samplers", "table"])
+    parser.add_argument("file", type=Path, nargs="?", help="of `table`")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sampler", nargs="+", default=["tpe", "nsga2", "gp"])
     parser.add_argument("--trials", type=int, default=40)
@@ -213,6 +265,8 @@ def main() -> None:
     for _ in _quietly():
         if given.what == "rules":
             rules(given.seeds)
+        elif given.what == "table":
+            recorded(given.file, given.seeds)
         else:
             samplers(given.seeds, given.sampler, given.trials)
 

@@ -28,8 +28,8 @@ from stsearch.space.published import name_of
 
 
 def near(table: Table, count: int) -> list[tuple[float, str]]:
-    """Placements by how much accuracy they lack to the front of ``table``, least first."""
-    names = list(table.trainings)
+    """Placements by how much accuracy they lack to the front of ``table``, least first; R2D is none."""
+    names = [name for name in table.trainings if not name.startswith("collapse")]
     target = table.about["identity"]["target"]
     clip = ClipShape(3, target["frames"], target["size"], target["size"])
     cost = [COSTS["gmacs"](network_cost(parse_placement(name), clip, target["classes"] or 400).total) for name in names]
