@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -33,26 +37,73 @@ Open = Callable[..., Visit]
 """``open_page(address, width=1400, height=900)``"""
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One Chromium per session: that of ``STSEARCH_CHROMIUM``, or of the system; skips where there is none."""
+PATIENCE_S = 120
+"""of one test; a browser that takes longer hangs"""
+
+
+def _children(pid: int) -> list[int]:
+    """All processes below ``pid``, nearest first."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found + [below for child in found for below in _children(child)]
+
+
+@contextlib.contextmanager
+def _killed_if_it_hangs(driver: list[int]) -> Iterator[None]:
+    """Playwright waits for its driver without end, and takes the exceptions of time limits for its own.
+
+    With the driver and what it started dead, whatever waits for it raises.
+    """
+
+    def kill() -> None:
+        for pid in [*driver, *(below for root in driver for below in _children(root))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    timer = Timer(PATIENCE_S, kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@dataclass
+class Running:
+    """Chromium, and the process that drives it."""
+
+    browser: Browser
+    driver: list[int]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Running]:
+    """One Chromium per module: that of ``STSEARCH_CHROMIUM``, or of the system; skips where there is none."""
     sync = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
     found = os.environ.get("STSEARCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not found:
         pytest.skip("needs Chromium: no chromium on the PATH, and STSEARCH_CHROMIUM names none")
-    with sync.sync_playwright() as playwright:
+    before, driver = _children(os.getpid()), list[int]()
+    with _killed_if_it_hangs(driver):
+        manager = sync.sync_playwright()
+        playwright = manager.start()
+        driver += set(_children(os.getpid())) - set(before)
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
+    yield Running(browser, driver)
+    with _killed_if_it_hangs(driver), contextlib.suppress(sync.Error):  # what it did wrong the tests have said
         browser.close()
+        playwright.stop()
 
 
 @pytest.fixture
-def open_page(chromium: Browser) -> Iterator[Open]:
+def open_page(chromium: Running) -> Iterator[Open]:
     """Open addresses in pages of their own, closed at the end."""
     contexts = []
 
     def open_page(address: str, width: int = 1400, height: int = 900) -> Visit:
-        context = chromium.new_context(viewport={"width": width, "height": height})
+        context = chromium.browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         visit = Visit(context.new_page())
         home = urlsplit(address)
@@ -78,6 +129,7 @@ def open_page(chromium: Browser) -> Iterator[Open]:
         visit.page.goto(address)
         return visit
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    with _killed_if_it_hangs(chromium.driver):
+        yield open_page
+        for context in contexts:
+            context.close()

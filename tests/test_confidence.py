@@ -111,7 +111,7 @@ def test_a_further_training_goes_where_the_doubt_is() -> None:
     data = measured(costs, [[40.0] * 3, [70.0, 71, 72], [70.0, 71, 72], [50.0] * 3], 1000)
     draws = draw_fronts([data])
     gain = np.zeros(4)
-    gain[draws.networks] = gains(draws, data.variances()[draws.networks])
+    gain[draws.networks] = gains(draws)
     assert sorted(np.argsort(gain)[-2:]) == [1, 2]
     assert 10 * gain[[0, 3]].max() < gain[[1, 2]].min()
     assert gain.sum() < np.sum(draws.probabilities * (1 - draws.probabilities)), "no more than there is"

@@ -130,7 +130,10 @@ def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -
     def limited(megabytes: int, size: int) -> str:
         command = [sys.executable, "-c", OUT_OF_MEMORY, str(megabytes * 2**20), str(size)]
         for _ in range(5):
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            try:
+                ran = subprocess.run(command, capture_output=True, text=True, timeout=40)
+            except subprocess.TimeoutExpired:  # near its limit a process may do little but look for memory
+                return "took too long"
             if ran.returncode != -signal.SIGSEGV:  # of which torch 2.13 itself dies in its backward pass, now and then
                 break
         ran.check_returncode()

@@ -147,7 +147,7 @@ def confidence_of(stored: StoredStudy, feasible: Rows, front: Rows) -> Confidenc
     likely = feasible[[place for place in order if chance[place] >= LIKELY]]
     return Confidence(
         numbers=stored.numbers[feasible],
-        errors={name: measured.errors() for name, measured in data.items()},
+        errors={name: measured.errors() for name, measured in zip(names, draws.measured, strict=True)},
         expected=dict(zip(names, draws.expected, strict=True)),
         counts=data[names[0]].counts,
         probabilities=chance,

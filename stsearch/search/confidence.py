@@ -39,6 +39,8 @@ class Draws:
     """``(B, M)``, on the front"""
     expected: Floats
     """``(A, N)`` accuracies to expect of one more training of every network"""
+    measured: tuple[Measured, ...]
+    """of each accuracy, with what its noise is taken at"""
 
     @property
     def probabilities(self) -> Floats:
@@ -70,7 +72,8 @@ def draw_fronts(accuracies: Sequence[Measured], seed: int = 0) -> Draws:
     count = min(_MOST_DRAWS, max(200, _CELLS // max(1, len(networks))))
     drawn = np.stack([posterior.draw(count, networks, generator) for posterior in posteriors])
     costs = accuracies[0].costs[networks]
-    return Draws(networks, costs, drawn, on_front(drawn, costs), expected)
+    fitted = tuple(posterior.measured for posterior in posteriors)
+    return Draws(networks, costs, drawn, on_front(drawn, costs), expected, fitted)
 
 
 def contenders(accuracies: Sequence[Measured], expected: Floats) -> Ints:
@@ -140,13 +143,14 @@ def _best_below(values: Floats, costs: Floats) -> tuple[Floats, Floats]:
     return ahead[:, places[0]], ahead[:, places[1]]
 
 
-def gains(draws: Draws, variances: Floats) -> Floats:
+def gains(draws: Draws) -> Floats:
     """``(M,)``: how much of the doubt about the front one more training of each network is expected to settle.
 
-    The doubt is the variance of all memberships, ``sum p (1 - p)``; ``variances`` ``(M,)`` those of one training.
+    The doubt is the variance of all memberships, ``sum p (1 - p)``. Of several accuracies the first is looked at.
     To first order, a training settles what membership and accuracy have in common, times the share of the
     accuracy's variance that it removes (the expected value of sample information of a linear decision).
     """
+    variances = draws.measured[0].variances()[draws.networks]
     values = draws.accuracies[0] - draws.accuracies[0].mean(0)
     members = draws.members - draws.probabilities
     count = len(values)

@@ -2,7 +2,8 @@
 
 A network ``i`` of cost ``c_i`` has an expected accuracy ``m_i ~ N(x(c_i) b, t^2)``; each of its ``n_i``
 trainings finds ``m_i`` plus noise of variance ``f v_i``. ``v_i`` is the binomial variance of one measurement
-on the validation videos, the dispersion ``f`` says how many times that trainings really differ. The posterior
+on the validation videos at the accuracy expected of the network (at the measured one the lucky would seem
+to be measured better), the dispersion ``f`` says how many times that trainings really differ. The posterior
 of ``f`` and of the spread ``t`` is computed on a grid with ``b`` integrated out (Gelman et al., Bayesian Data
 Analysis, 3rd ed., sections 5.4 and 15), the rest is drawn. So a network that was trained once borrows its noise
 from those that were trained more often, few repeats give wide tails, and the luck of the best is taken off.
@@ -12,7 +13,7 @@ Accuracies are per cent. Numpy only: workers decide with this, and tables show i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,9 @@ FITTED = 1000
 """Networks that trend and spread are fitted to, at most, evenly by cost."""
 CUT = 2.5
 """Networks so many standard deviations below the trend are blind or do not learn: neither fitted nor shrunk to it."""
+SPREAD, SPREAD_BELOW, SPREAD_ABOVE = 2.5, 0.8, 2.0
+"""Prior of the networks' spread around the trend: its mode in points, and the standard deviations of its log below
+and above. A spread of nothing is unlikely, however well few noisy trainings agree with it (Gelman, 2006)."""
 _LOG_STEPS = np.linspace(-4.0, 4.0, 25)
 _SPREADS = np.geomspace(0.02, 4.0, 24)
 
@@ -46,6 +50,8 @@ class Measured:
     """``(N,)`` sum of squared deviations of the trainings from their mean"""
     videos: int
     """of the validation set"""
+    expected: Floats | None = None
+    """``(N,)``, per cent: the accuracies that ``binomial`` is taken at; ``None``: the measured ones"""
 
     @property
     def freedom(self) -> int:
@@ -54,7 +60,8 @@ class Measured:
 
     def binomial(self) -> Floats:
         """``(N,)`` binomial variance of one measurement, two right and two wrong added (Agresti and Coull, 1998)."""
-        rate = (np.clip(self.means, 0, 100) / 100 * self.videos + 2) / (self.videos + 4)
+        means = self.means if self.expected is None else self.expected
+        rate = (np.clip(means, 0, 100) / 100 * self.videos + 2) / (self.videos + 4)
         return np.asarray(1e4 * rate * (1 - rate) / self.videos)
 
     def dispersion(self) -> float:
@@ -77,6 +84,7 @@ class Posterior:
     """What is believed of expected accuracies: dispersions and spreads on a grid, and the trend at each."""
 
     measured: Measured
+    """with the accuracies expected by a first fit"""
     design: Floats
     """``(N, K)`` the trend's terms"""
     outside: npt.NDArray[np.bool_]
@@ -140,6 +148,11 @@ def terms(costs: Floats) -> tuple[Floats, Floats]:
 
 def fit(data: Measured) -> Posterior:
     """The posterior of expected accuracies; of at least one network."""
+    first = _fit(data)
+    return _fit(replace(data, expected=first.expected()))
+
+
+def _fit(data: Measured) -> Posterior:
     design, rough = terms(data.costs)
     order = np.argsort(data.costs[:, 0], kind="stable") if data.costs.shape[1] else np.arange(len(data.means))
     chosen = order[:: -(-len(order) // FITTED)]
@@ -178,10 +191,12 @@ def _typical(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _grid(data: Measured, rest: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
-    """Dispersions, spreads and log prior ``(G,)``: scaled inverse chi-squared in f, flat in t (Gelman, 2006)."""
+    """Dispersions, spreads and log prior ``(G,)``: scaled inverse chi-squared in f, log-normal in two pieces in t."""
     freedom = GUESS_WEIGHT + data.freedom
     logs = np.log(data.dispersion()) + _LOG_STEPS * np.sqrt(2 / freedom)
     scale = max(float(np.sqrt(np.mean(rest**2))), float(np.sqrt(noise.mean())))
     log_f, t = (axis.ravel() for axis in np.meshgrid(logs, scale * _SPREADS, indexing="ij"))
-    prior = -0.5 * freedom * (log_f + data.dispersion() / np.exp(log_f)) + np.log(t)
+    away = np.log(t / SPREAD)
+    prior = -0.5 * freedom * (log_f + data.dispersion() / np.exp(log_f))
+    prior -= 0.5 * np.square(away / np.where(away < 0, SPREAD_BELOW, SPREAD_ABOVE))
     return np.exp(log_f), t, prior

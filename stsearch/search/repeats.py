@@ -164,7 +164,7 @@ def _gains(
     videos = len(session.data.splits["val"])
     data = [measured(costs, [f[name] for f in found], videos) for name in objectives if name in ACCURACIES]
     draws = draw_fronts(data, session.study.spec.seed)
-    gain = gains(draws, data[0].variances()[draws.networks])
+    gain = gains(draws)
     counts = data[0].counts[draws.networks]
     return list(zip(draws.networks.tolist(), gain.tolist(), counts.tolist(), strict=True))
 

@@ -79,7 +79,7 @@ def where_it_matters(planted: World, trainings: list[list[float]], rng: np.rando
     """The network that stsearch would train again."""
     data = measured(planted.costs[:, None], trainings, VIDEOS)
     draws = draw_fronts([data])
-    gain = gains(draws, data.variances()[draws.networks])
+    gain = gains(draws)
     return int(draws.networks[gain.argmax()]) if gain.max() >= SETTLED else None
 
 
