@@ -61,17 +61,23 @@ from stsearch.space.table import CostTable
 
 CLIP = ClipShape(3, 4, 16, 16)
 CPU = torch.device("cpu")
-HALVING = """\
-space: paper-18
-target: {frames: 8, size: 32}
-proxy: {frames: 4, size: 16, width: 0.125}
-data: {name: motions, classes: 4, clips: 60, val_clips: 40}
-evaluate: {name: halving, rungs: [2, 3, 4], tolerance: 0, batch: 4, lr: 0.05, video_clips: 1}
-search: {sampler: random, trials: 5, start_with: none}
-engine: {workers: 1}
-seed: 5
+SEES, BLIND, SEES_TOO = "2d-2d-3d-3d-3d", "2d-2d-2d-2d-2d", "2d-2d-2d-3d-3d"
+DEARER, DEAREST = "2d-2dx2-2d-2d-2d", "2d-2d-2dx2-2dx2-2d"
+"""Networks of one block per stage, cheapest first. Without time in any stage they are blind to the order of frames,
+so exactly half right."""
+HALVING = f"""\
+space: r18
+target: {{frames: 8, size: 32}}
+proxy: {{frames: 4, size: 16, width: 0.125}}
+data: {{name: motions, classes: 2, clips: 80, val_clips: 40}}
+evaluate: {{name: halving, rungs: [2, 3, 4], reduction: 2, tolerance: 0, batch: 8, lr: 0.02, video_clips: 1}}
+search: {{sampler: random, trials: 5, start_with: [{SEES}, {BLIND}, {SEES_TOO}, {DEARER}, {DEAREST}]}}
+engine: {{workers: 1}}
+seed: 1
 """
-"""A study that stops networks at both rungs and promotes some of them."""
+"""A study that stops networks at both rungs and promotes one of them, on every processor: ``SEES`` and ``SEES_TOO`` are
+far above one half (90 and 82.5 % after 2 epochs). Whichever of them is better, ``BLIND`` has one better rival and
+waits, those dearer have two; with the fifth there is room for three."""
 
 
 def quiet(*_: object) -> None:
@@ -416,23 +422,17 @@ def test_a_study_begins_all_promotes_and_trains_no_epoch_twice(whole: Whole) -> 
     states = check_finished(whole.study, 5)
     assert states["PRUNED"] >= 2
     continued = [t for t in whole.trials if CONTINUES in t.user_attrs]
+    assert BLIND in {trial.user_attrs[ARCHITECTURE] for trial in continued}
     for trial in continued:
         assert whole.trials[trial.user_attrs[CONTINUES]].user_attrs[ARCHITECTURE] == trial.user_attrs[ARCHITECTURE]
     for group in by_network(whole.trials).values():
         reached = group[-1].user_attrs.get(STOPPED, 4)
         assert sum(t.user_attrs[EPOCHS_TRAINED] for t in group) == reached
-        assert sum(t.user_attrs[CLIPS_TRAINED] for t in group) == 60 * reached
+        assert sum(t.user_attrs[CLIPS_TRAINED] for t in group) == 80 * reached
         assert [int(epoch) for epoch in group[-1].user_attrs[RUNGS]] == [e for e in (2, 3, 4) if e <= reached]
     counts = Counter(event["event"] for event in whole.events)
     assert (counts["start"], counts["done"]) == (len(whole.trials), states["COMPLETE"])
     assert counts["stopped"] == len(whole.trials) - states["COMPLETE"]
-    need_promotion(whole)
-
-
-def need_promotion(whole: Whole) -> None:
-    """Skip the rest where nothing was promoted: accuracies, and so promotions, hang on how a processor rounds."""
-    if not any(CONTINUES in trial.user_attrs for trial in whole.trials):
-        pytest.skip("on this processor the study promotes no network; all else was checked")
 
 
 @pytest.mark.slow
@@ -441,9 +441,9 @@ def test_stopped_networks_are_said_to_be_stopped(whole: Whole) -> None:
     found = halved(stored)
     assert found is not None
     waiting = sum(t.state == TrialState.PRUNED for t in (g[-1] for g in by_network(trials).values()))
-    assert (found.epochs, len(found.stopped), found.whole) == (4, waiting, 5 * 4 * 60)
+    assert (found.epochs, len(found.stopped), found.whole) == (4, waiting, 5 * 4 * 80)
     assert found.clips == sum(t.user_attrs[CLIPS_TRAINED] for t in trials)
-    said = f"{waiting} stopped early, which saved {found.saved:,} of 1,200 training clips"
+    said = f"{waiting} stopped early, which saved {found.saved:,} of 1,600 training clips"
     pareto, report = pareto_of(stored), report_of(stored)
     assert (pareto.trained, pareto.pruned) == (5 - waiting, 0)
     assert pareto.as_dict()["halving"]["clips_saved"] == found.saved
@@ -455,7 +455,6 @@ def test_stopped_networks_are_said_to_be_stopped(whole: Whole) -> None:
     assert f"stopped at epoch {stop.user_attrs[STOPPED]} of 4" in html(report)
     assert "**Stopped early**: stopped at epoch" in trial_note(stored, stop.number, "PRUNED", stop.user_attrs, {})
     assert stored.details(np.array([stop.number]))[0]["trainings"][0]["curve"]
-    need_promotion(whole)
     again = next(t for t in trials if CONTINUES in t.user_attrs)
     note = trial_note(stored, again.number, again.state.name, again.user_attrs, {})
     assert f"Takes up the training of trial {again.user_attrs[CONTINUES]}" in note
@@ -499,7 +498,6 @@ def test_lost_checkpoints_cost_time_and_change_nothing(whole: Whole, halving: Pa
     run(load_study(str(halving)), lose)
     assert outcome("halving") == outcome("whole", whole.study.storage_url)
     assert all("on this machine: trained from the beginning" in note for note in notes)
-    need_promotion(whole)
     assert notes
     found = halved(read_study("halving"))
     assert found is not None

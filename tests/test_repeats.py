@@ -191,7 +191,7 @@ def test_twins_are_reported_as_not_told_apart(tiny: Path, monkeypatch: pytest.Mo
     """rMC3 and rMC4, little dearer, are planted alike in distribution; MC4 is far better, f-R2D far worse."""
     level = {"f-R2D-18": 40.0, "rMC3-18": 70.0, "rMC4-18": 70.0, "MC4-18": 92.0}
     planted(monkeypatch, lambda name, rng: level[name] + rng.normal(0, 3))
-    settings = [f"search.start_with=[{', '.join(level)}]", "search.trials=4", "search.repeats=12"]
+    settings = [f"search.start_with=[{', '.join(level)}]", "search.trials=4", "search.repeats=24"]
     run(tiny, *settings)
     stored = read_study("tiny")
     confidence = sure(pareto_of(stored))
@@ -200,7 +200,7 @@ def test_twins_are_reported_as_not_told_apart(tiny: Path, monkeypatch: pytest.Mo
     }
     names = {int(n): a["network"] for n, a in zip(stored.numbers, stored.attributes(["network"]), strict=True)}
     spent = Counter({names[number]: len(found) for number, found in stored.repeats.items()})
-    assert spent["rMC3-18"] + spent["rMC4-18"] >= 10, "trainings go where they decide something"
+    assert spent["rMC3-18"] + spent["rMC4-18"] >= 0.75 * spent.total(), "trainings go where they decide something"
     answer = cli("pareto", "tiny")
     assert answer.returncode == 0, answer.stderr
     said = " ".join(answer.stdout.split())
