@@ -4,9 +4,9 @@
     python tests/benchmarks/halving.py samplers   # some minutes
     python tests/benchmarks/halving.py table docs/results/placements.json.gz --seeds 30
 
-`table` looks recorded trainings up. The curves of the others say nothing about videos: accuracy is
-40 + slope x cost + N(0, spread) per cent, lower by about 25 points at epoch 1 and 10 at epoch 3, with more noise
-the earlier, and binomial noise of 400 videos.
+`table` looks recorded trainings up, the first of each network; rungs are those of nine epochs, scaled to the table's.
+The curves of the others say nothing about videos: accuracy is 40 + slope x cost + N(0, spread) per cent, lower by about
+25 points at epoch 1 and 10 at epoch 3, with more noise the earlier, and binomial noise of 400 videos.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import optuna
 
 from stsearch.evaluate.replay import read_table
 from stsearch.evaluate.rungs import Ladder, Replay, Verdict
+from stsearch.ranks import Correlation, kendall
 from stsearch.report.front import hypervolume, non_dominated
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
@@ -112,29 +113,55 @@ def _rule(name: str, kind: type[Ladder], slope: float, spread: float, noise: flo
     return f"{np.mean(spent):4.0%} {np.mean(lost):4.0%} {np.mean(lost_cheap):4.0%}"
 
 
-def recorded(path: Path, seeds: int) -> None:
-    """What rungs spend and lose where the curves are those of a table: networks in random order."""
+LADDERS = (((1, 3, 9), 3), ((1, 3, 9), 2), ((1, 2, 4, 9), 4), ((3, 9), 3), ((4, 9), 3), ((5, 9), 3))
+"""Rungs of a training of nine epochs, and reductions"""
+
+
+def recorded(path: Path, seeds: int, videos: int | None) -> None:
+    """What rungs spend and lose where the curves are those of a table: networks in random order.
+
+    ``videos`` of validation are read off the table where its data set says them.
+    """
     kept = read_table(path)
     networks = {name: each[0] for name, each in kept.trainings.items() if not name.startswith("collapse")}
-    target, data = kept.about["identity"]["target"], kept.about["identity"]["data"]
+    identity, one = kept.about["identity"], next(iter(networks.values()))
+    target, epochs = identity["target"], len(one.clip_top1)
+    videos = videos or identity["data"]["val_clips"]
     table = CostTable(
         load_space(find("search_spaces", "paper-18")),
         ClipShape(3, target["frames"], target["size"], target["size"]),
-        data["classes"],
+        len(one.per_class),
     )
     costs = {name: table.cost_of(parse_placement(name))["gmacs"] for name in networks}
     curves = {name: one.clip_top1 for name, one in networks.items()}
+    values = np.array(list(curves.values()))
     print(f"{len(networks)} networks, {seeds} orders; front: of the networks that a search begins")
+    for epoch in sorted({at(rung, epochs) for rungs, _ in LADDERS for rung in rungs[:-1]}):
+        tau = kendall(values[:, epoch - 1], values[:, -1])
+        print(f"epoch {epoch:2}: tau with epoch {epochs} {shown(tau)}")
     print("networks, rungs, reduction | epochs spent | of the front stopped (n) | hypervolume kept")
-    for count in (40, len(networks)):
-        for rungs, reduction in (((1, 3, 9), 3), ((1, 3, 9), 2), ((3, 9), 3), ((4, 9), 3), ((5, 9), 3)):
-            found = [_stops(curves, costs, data["val_clips"], count, rungs, reduction, seed) for seed in range(seeds)]
+    for count in sorted({min(40, len(networks)), len(networks)}):
+        for nine, reduction in LADDERS:
+            rungs = tuple(at(rung, epochs) for rung in nine)
+            found = [_stops(curves, costs, videos, count, rungs, reduction, seed) for seed in range(seeds)]
             spent, lost, front, share = np.array(found).T
             print(
                 f"{count:3}, {rungs}, {reduction} | {spent.mean():.0%} | {lost.sum() / front.sum():.1%}"
                 f" ({front.sum():.0f}) | {share.mean():.2%}",
                 flush=True,
             )
+
+
+def at(rung: int, epochs: int) -> int:
+    """The epoch of a training of so many epochs that ``rung`` is of one of nine."""
+    return max(1, round(rung * epochs / 9))
+
+
+def shown(tau: Correlation) -> str:
+    """Value and interval."""
+    if tau.value is None or tau.low is None:
+        return "unknown"
+    return f"{tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})"
 
 
 def _stops(
@@ -261,12 +288,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--sampler", nargs="+", default=["tpe", "nsga2", "gp"])
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--videos", type=int, help="of validation, for a `table` that does not say")
     given = parser.parse_args()
     for _ in _quietly():
         if given.what == "rules":
             rules(given.seeds)
         elif given.what == "table":
-            recorded(given.file, given.seeds)
+            recorded(given.file, given.seeds, given.videos)
         else:
             samplers(given.seeds, given.sampler, given.trials)
 

@@ -2,6 +2,8 @@ r"""Samplers measured on the table of all placements: trainings until the front 
 
     python tests/benchmarks/samplers.py docs/results/placements.json.gz --seeds 30 --plot docs/results/samplers.png
     python tests/benchmarks/samplers.py docs/results/placements.json.gz --only auto "plain random"
+    python tests/benchmarks/samplers.py docs/results/placements.json.gz --rungs 1 2 4 9 --reduction 4 \
+        --only random "random, halving"
 
 Every training is looked up. `plain` samplers are Optuna's own, without our hard budget and uniqueness: what they
 propose twice is trained twice. `auto` begins with the cheapest network, as in a study. With `halving`, clips are
@@ -40,7 +42,6 @@ from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
 
 SHARES = (0.90, 0.95, 0.99)
-RUNGS_AT = (1, 3, 9)
 PLAIN: dict[str, Callable[[int], BaseSampler]] = {
     "plain random": lambda seed: RandomSampler(seed=seed),
     "plain NSGA-II": lambda seed: NSGAIISampler(seed=seed),
@@ -66,6 +67,9 @@ class Problem:
     """reference point: the least accurate and the dearest network"""
     whole: float
     """hypervolume of the true front"""
+    rungs: tuple[int, ...]
+    """of halving, epochs"""
+    reduction: int
 
     @property
     def epochs(self) -> int:
@@ -80,7 +84,7 @@ class Problem:
         return np.array([[-self.curves[name][-1], self.costs[name]] for name in names])
 
 
-def problem(path: Path) -> Problem:
+def problem(path: Path, rungs: tuple[int, ...], reduction: int) -> Problem:
     """Read from the table; the whole space must be in it."""
     kept = read_table(path)
     space = load_space(find("search_spaces", "paper-18"))
@@ -94,7 +98,7 @@ def problem(path: Path) -> Problem:
     curves = {one.id: kept.trainings[one.id][0].clip_top1 for one in networks}
     points = np.array([[-curves[name][-1], cost] for name, cost in costs.items()])
     worst = points.max(0)
-    return Problem(costs, curves, table, data["val_clips"], worst, hypervolume(points, worst))
+    return Problem(costs, curves, table, data["val_clips"], worst, hypervolume(points, worst), rungs, reduction)
 
 
 Course = list[tuple[float, float]]
@@ -149,7 +153,7 @@ def _halved(name: str, seed: int, given: Problem, most: int) -> Course:
         waiting[network] = trial
         return network
 
-    ladder = Ladder(RUNGS_AT, 3, None, given.videos)
+    ladder = Ladder(given.rungs, given.reduction, None, given.videos)
     replay = Replay(ladder, lambda n, e: given.curves[n][e - 1], lambda n: [given.costs[n]], trials=most)
     complete: list[str] = []
     spent, course = 0, []
@@ -176,7 +180,7 @@ def _tell(
         sampler.given = None
         trial.set_user_attr(ARCHITECTURE, network)
     curve = given.curves[network]
-    reached = {str(epoch): curve[epoch - 1] for epoch in RUNGS_AT if epoch <= end}
+    reached = {str(epoch): curve[epoch - 1] for epoch in given.rungs if epoch <= end}
     for key, value in {RUNGS: reached, "video_top1": curve[end - 1], "gmacs": given.costs[network]}.items():
         trial.set_user_attr(key, value)
     if complete:
@@ -259,9 +263,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--most", type=int, default=243, help="trainings of one search")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--rungs", type=int, nargs="+", default=[1, 3, 9], help="of halving, epochs")
+    parser.add_argument("--reduction", type=int, default=3)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    given = problem(options.table)
+    given = problem(options.table, tuple(options.rungs), options.reduction)
     print(
         f"{platform.machine()}, Python {platform.python_version()}, Optuna {optuna.__version__}; {options.seeds} seeds"
     )
