@@ -59,7 +59,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
         soft_wrap=True,
     )
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
-        notes.print(f"note: only {session.sampler.feasible} networks keep the budget; all of them are trained")
+        trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
+        notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
     try:
         with Display(session, workers, quiet=quiet) as display:
             run_engine(chosen, session, display.emit)

@@ -179,14 +179,16 @@ def _seconds(began: str, ended: str) -> float:
 
 def _loss(stored: StoredStudy, pareto: Pareto, effort: Effort, began: Sequence[str], ended: Sequence[str]) -> Loss:
     failed, halved = stored.ended("FAIL"), pareto.halved
-    at_rungs = halved.at_rungs if halved else frozenset()
-    rows = [row for row in stored.rows("PRUNED").tolist() if int(stored.numbers[row]) not in at_rungs]
+    screened = pareto.screened
+    apart = (halved.at_rungs if halved else frozenset()) | (screened.numbers if screened else frozenset())
+    rows = [row for row in stored.rows("PRUNED").tolist() if int(stored.numbers[row]) not in apart]
     spent = sum(_seconds(began[row], ended[row]) for row in rows)
     return Loss(
         failed=tuple(failed),
         interrupted=len(stored.rows("FAIL")) - len(failed),
-        pruned=tuple(trial for trial in stored.ended("PRUNED") if trial.trial not in at_rungs),
+        pruned=tuple(trial for trial in stored.ended("PRUNED") if trial.trial not in apart),
         stopped=halved.stopped if halved else (),
+        screened=screened.out if screened else (),
         pruned_seconds=spent,
         saved=max(0.0, len(rows) * effort.mean - spent) if rows and effort.mean is not None else None,
     )

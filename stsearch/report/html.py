@@ -118,6 +118,7 @@ def _context(report: Report) -> dict[str, Any]:
         "failures": _reasons(report.loss.failed),
         "prunings": _reasons(report.loss.pruned),
         "stops": _reasons(report.loss.stopped),
+        "screenings": _reasons(report.loss.screened),
         "spec": yaml.safe_dump(dict(report.resolved), sort_keys=False, allow_unicode=True),
         "plots": plots(report),
         "data": _data(report),

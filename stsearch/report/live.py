@@ -19,7 +19,7 @@ from stsearch.report.front import minimised, non_dominated
 from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
 from stsearch.search.repeats import accuracies, past, spent
-from stsearch.search.session import Session, standing
+from stsearch.search.session import Session, standing, wanted
 from stsearch.search.training import Event
 
 _ROWS = 12
@@ -30,7 +30,11 @@ _AT_ONCE_S = 1.0
 _TRAINED = (("video@1 %", "video_top1", 1), ("clip@1 %", "clip_top1", 1), ("clips/s", "clips_per_second", 0))
 _SCORE = ((SCORE, SCORE, 2),)
 """Heads of the table, the metrics below them, and their digits."""
-_ENDINGS = {"failed": "[red]failed[/red]", "pruned": "[yellow]pruned[/yellow]"}
+_ENDINGS = {
+    "failed": "[red]failed[/red]",
+    "pruned": "[yellow]pruned[/yellow]",
+    "screened": "[yellow]screened out[/yellow]",
+}
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +49,7 @@ class Display:
 
     def __init__(self, session: Session, workers: int, *, quiet: bool = False) -> None:
         at = standing(session)
-        self.wanted, self.complete = at.wanted, at.complete
+        self.wanted, self.complete, self.screened = at.wanted, at.complete, at.screened
         self.stopped = set(stopped_networks(session.trials()))
         self.already = self.done
         self.workers, self.quiet = workers, quiet
@@ -64,7 +68,8 @@ class Display:
         if self.already and not quiet:
             self.console.print(
                 f"resumed: {self.already} of {self.wanted} networks are trained already"
-                + (f", {len(self.stopped)} of them stopped early" if self.stopped else ""),
+                + (f", {len(self.stopped)} of them stopped early" if self.stopped else "")
+                + (f"; {self.screened} screened out" if self.screened else ""),
                 highlight=False,
             )
 
@@ -117,6 +122,9 @@ class Display:
             self.finished.append(event)
             if kind == "stopped":
                 self.stopped.add(event["architecture"])
+            if kind == "screened":
+                self.screened += 1
+                self.wanted = wanted(self.session.study, self.session.sampler, self.screened)
             if "again" in event:
                 self._count_repeat(event)
             elif kind == "done" and event["trial"] is not None:
@@ -157,6 +165,8 @@ class Display:
         head = f"[{count}] {_who(event)}  {event['gmacs']:.2f} GMACs"
         if event["event"] in ("failed", "pruned"):
             return f"{head}  {event['event'].upper()}: {event['reason']}"
+        if event["event"] == "screened":
+            return f"{head}  {event['reason']}"
         if event["event"] == "stopped":
             return f"{head}  video@1 {event['video_top1']:.1f} %  {event['reason']}"
         eta = self.eta()
@@ -205,6 +215,7 @@ class Display:
         )
         eta = self.eta()
         about = f"{duration(eta)} to go" if eta is not None else f"{self.workers} worker{'s' * (self.workers > 1)}"
+        about += f", {self.screened} screened out" if self.screened else ""
         bar.add_task(about, total=self.wanted, completed=self.done)
         if self.repeats:
             bar.add_task("repeats of near-ties", total=self.repeats, completed=self.repeated)

@@ -11,7 +11,7 @@ from stsearch.report.confidence_text import about, shown_accuracy, shown_chance,
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.report.plot import TITLES
 from stsearch.report.words import plain, storage_option, table
-from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, STOPPED, TRACE
+from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, SCREEN, STOPPED, TRACE
 from stsearch.search.metrics import KEPT, METRICS, OBJECTIVES
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, StoredStudy
@@ -87,6 +87,8 @@ def _ending(state: str, attributes: Mapping[str, Any], excess: Mapping[str, floa
         return f"**{'Interrupted' if attributes.get(INTERRUPTED) else 'Failed'}**: {reason}"
     if state == "PRUNED" and STOPPED in attributes:
         return f"**Stopped early**: {reason}"
+    if state == "PRUNED" and attributes.get(SCREEN, {}).get("out"):
+        return f"**Screened out**: {reason}"
     if state == "PRUNED":
         return f"**Pruned**: {reason}"
     over = [metric(name, value) for name, value in excess.items() if name in OBJECTIVES and value > 0]
@@ -107,11 +109,10 @@ def _figures(pareto: Pareto, record: Record) -> list[str]:
 def study_note(stored: StoredStudy, pareto: Pareto) -> str:
     """What a study is, and its front as it stands."""
     budget = ", ".join(f"{TITLES[name]} <= {cap:g} {_cap_unit(name)}".rstrip() for name, cap in pareto.budget.items())
-    early = f"; {pareto.halved.said}" if pareto.halved else ""
     more = len(pareto.front) - _SHOWN
     parts = [
         f"## {plain(stored.name)}",
-        f"{pareto.trained} networks trained, {pareto.failed} failed, {pareto.pruned} pruned{early}. "
+        f"{pareto.trained} networks trained, {pareto.failed} failed, {pareto.pruned} pruned{pareto.spared}. "
         f"Space {plain(stored.identity['space']['name'])}. " + (f"Budget: {budget}." if budget else "No budget."),
         f"Cost: {plain(pareto.cost_of)}. Accuracy: {plain(pareto.accuracy_of)}.",
         "### Front",

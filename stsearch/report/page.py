@@ -138,6 +138,8 @@ class Loss:
     """over a measured budget"""
     stopped: tuple[Ended, ...]
     """that successive halving stopped at a rung"""
+    screened: tuple[Ended, ...]
+    """that were not trained, as others promised more"""
     pruned_seconds: float
     """that pruned trials ran before they were stopped"""
     saved: float | None
@@ -209,8 +211,9 @@ class Report:
     @property
     def result(self) -> str:
         """What came out, in one line."""
-        halved = self.pareto.halved
-        return f"{self._front_said} {halved.said}." if halved and halved.stopped else self._front_said
+        halved, screened = self.pareto.halved, self.pareto.screened
+        early = f" {halved.said}." if halved and halved.stopped else ""
+        return self._front_said + early + (f" {screened.said}." if screened and screened.out else "")
 
     @property
     def stopped(self) -> int:

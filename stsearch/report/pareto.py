@@ -16,6 +16,7 @@ from stsearch.search.attributes import ARCHITECTURE
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import ACCURACIES, KEPT, QUALITIES, SCORE
 from stsearch.search.reading import Record, StoredStudy, read_study
+from stsearch.search.screened import Screened, screened
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -49,7 +50,7 @@ class Pareto:
     trained: int
     failed: int
     pruned: int
-    """over a measured budget; those that halving stopped are in ``halved``"""
+    """over a measured budget; those that halving stopped are in ``halved``, those screened out in ``screened``"""
     front: tuple[Record, ...]
     """non-dominated among the feasible trials, cheapest first"""
     others: Lazy
@@ -63,12 +64,19 @@ class Pareto:
     """whose accuracy this is, in words"""
     halved: Halved | None = None
     """``None`` where the study does no successive halving"""
+    screened: Screened | None = None
+    """``None`` where no score decides what is trained"""
     confidence: Confidence | None = None
     """how sure it is; ``None`` where nothing is known of the noise"""
 
     def certainty(self, record: Record) -> Certainty | None:
         """How sure a network's accuracy and place are, if that is known."""
         return self.confidence.of(record.trial) if self.confidence and record.trial is not None else None
+
+    @property
+    def spared(self) -> str:
+        """What was trained less or not at all, after a semicolon: ``; 9 stopped early; 14 screened out by naswot``."""
+        return "".join(f"; {found.said}" for found in (self.halved, self.screened) if found)
 
     @property
     def dominated(self) -> tuple[Record, ...]:
@@ -104,6 +112,7 @@ class Pareto:
             "failed": self.failed,
             "pruned": self.pruned,
             "halving": self.halved.as_dict() if self.halved else None,
+            "screen": self.screened.as_dict() if self.screened else None,
             "budget": self.budget,
             "cost_of": self.cost_of,
             "accuracy_of": self.accuracy_of,
@@ -209,7 +218,8 @@ def pareto_of(stored: StoredStudy) -> Pareto:
     paper = np.intersect1d(stored.find(ARCHITECTURE, list(_PAPER)), stored.complete)
     named = [replace(record, network=_PAPER[record.architecture]) for record in stored.records(paper)]
     order = list(_PAPER.values())
-    halving = halved(stored)
+    halving, screen = halved(stored), screened(stored)
+    apart = (halving.at_rungs if halving else frozenset()) | (screen.numbers if screen else frozenset())
     flow = " (optical flow)" if stored.identity["data"].get("modality") == "flow" else ""
     return Pareto(
         study=stored.name,
@@ -218,7 +228,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         hypervolume=hypervolume(values[best], minimised([[point[name] for name in names]], maximise)[0]),
         trained=len(stored.complete),
         failed=len(stored.ended("FAIL")),
-        pruned=len(stored.rows("PRUNED")) - (len(halving.at_rungs) if halving else 0),
+        pruned=len(stored.rows("PRUNED")) - len(apart),
         front=tuple(front),
         others=Lazy(lambda: tuple(stored.records(np.setdiff1d(stored.complete, kept)))),
         references=tuple(sorted([*stored.references(), *named], key=lambda r: order.index(r.network))),
@@ -230,6 +240,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
             + (f", not trained: score {score}" if (score := stored.identity["evaluate"].get("score")) else "")
         ),
         halved=halving,
+        screened=screen,
         confidence=confidence_of(stored, feasible, kept),
     )
 

@@ -57,7 +57,7 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
         f"[bold]{pareto.study}[/bold]: {pareto.trained} networks trained"
         + (f", {pareto.failed} failed" if pareto.failed else "")
         + (f", {pareto.pruned} pruned" if pareto.pruned else "")
-        + (f"; {pareto.halved.said}" if pareto.halved else ""),
+        + pareto.spared,
         highlight=False,
     )
     console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)

@@ -38,6 +38,9 @@ CLIPS_TRAINED = "clips_trained"
 """Training clips that this trial has seen; not those of the trial that it continues."""
 EPOCHS_TRAINED = "epochs_trained"
 """The same in epochs, over all repeats."""
+SCREEN = "screen"
+"""Of a network that a screen scored: ``score`` and ``clips``, its ``value``, and whether it was screened ``out``: it is
+not trained then."""
 TRACE = "trace"
 """File of a trial's trace for the TensorBoard profiler."""
 

@@ -38,11 +38,11 @@ from stsearch.search.attributes import (
 from stsearch.search.metrics import ACCURACIES, MEASURED
 from stsearch.search.place import study_folder
 from stsearch.search.samplers import failed_by_itself
-from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture, parse_placement
 
 if TYPE_CHECKING:
     from stsearch.search.session import Session
+    from stsearch.search.spec import Study
 
 Networks = dict[str, list[FrozenTrial]]
 """Architecture to its trials, in order"""
@@ -110,13 +110,17 @@ def ladder_of(session: Session, trials: Sequence[FrozenTrial]) -> Ladder:
     tolerance = None if recipe.tolerance == "auto" else recipe.tolerance
     ladder = Ladder(tuple(recipe.rungs), recipe.reduction, tolerance, len(session.data.splits["val"]))
     for identifier, group in by_network(trials).items():
-        known = _known(group)
-        costs = [known[name] for name in study.spec.objectives if name not in ACCURACIES and name in known]
+        known = known_of(group)
         if failed_by_itself(group[-1]) or over_budget(session, known):
             continue
         for epoch, accuracy in _results(group).items():
-            ladder.record(identifier, costs, epoch, accuracy)
+            ladder.record(identifier, costs_of(study, known), epoch, accuracy)
     return ladder
+
+
+def costs_of(study: Study, known: Mapping[str, Any]) -> list[float]:
+    """The cost objectives of a network, of all that its trials know."""
+    return [known[name] for name in study.spec.objectives if name not in ACCURACIES and name in known]
 
 
 def over_budget(session: Session, known: Mapping[str, Any]) -> bool:
@@ -138,13 +142,13 @@ def next_going_on(session: Session, trials: Sequence[FrozenTrial]) -> GoingOn | 
     return _going_on(networks[promoted[0]], waiting[promoted[0]]) if promoted else None
 
 
-def _known(group: Sequence[FrozenTrial]) -> dict[str, Any]:
+def known_of(group: Sequence[FrozenTrial]) -> dict[str, Any]:
     """All that a network's trials know of it; the last one may be about to be written by another worker."""
     return {name: value for trial in group for name, value in trial.user_attrs.items()}
 
 
 def _going_on(group: Sequence[FrozenTrial], passed: int) -> GoingOn:
-    known = _known(group)
+    known = known_of(group)
     return GoingOn(
         parse_placement(known[ARCHITECTURE]),
         group[-1].number,
@@ -237,7 +241,7 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
 # What samplers see --------------------------------------------------------------------------
 
 
-class _Once(OptunaStudy):
+class Shown(OptunaStudy):
     """A study that shows other trials than are stored."""
 
     def __init__(self, study: OptunaStudy, trials: list[FrozenTrial]) -> None:
@@ -268,19 +272,20 @@ def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStu
         if not any(map(is_stopped, own)):
             continue
         for trial in own[1:]:
-            shown[trial.number] = _as(trial, TrialState.FAIL, None)
+            shown[trial.number] = shown_as(trial, TrialState.FAIL, None)
         values, state = own[-1].values, own[-1].state
         first = own[0].number
         if state in (TrialState.PRUNED, TrialState.RUNNING):
             waiting = [trial for trial in own if is_stopped(trial)][-1]
-            shown[first] = _as(own[0], TrialState.COMPLETE, _expected(waiting, objectives, gains))
+            shown[first] = shown_as(own[0], TrialState.COMPLETE, _expected(waiting, objectives, gains))
             shown[first].user_attrs = {**own[0].user_attrs, EXPECTED_FROM: waiting.user_attrs[STOPPED]}
         else:
-            shown[first] = _as(own[0], state, values)
-    return _Once(study, list(shown.values()))
+            shown[first] = shown_as(own[0], state, values)
+    return Shown(study, list(shown.values()))
 
 
-def _as(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+def shown_as(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+    """A copy of ``trial`` that ended otherwise."""
     changed = copy.copy(trial)
     changed.state, changed.values = state, values
     return changed

@@ -7,12 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from stsearch.search.session import Session
+if TYPE_CHECKING:
+    from stsearch.search.session import Session
 
 T = TypeVar("T")
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)

@@ -33,6 +33,7 @@ from stsearch.search.place import check_place, exists
 from stsearch.search.reading import check_format
 from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
+from stsearch.search.screening import is_screened, without_screened
 from stsearch.search.spec import Study, difference
 from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
@@ -206,9 +207,14 @@ def open_session(study: Study, progress: Progress) -> Session:
     with lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data.classes)
     optuna_study.sampler = sampler
-    if recipe_of(study) is not None:
-        sampler.view = partial(once_per_network, objectives=list(study.spec.objectives))
+    sampler.view = partial(_view, study)
     return Session(study, storage, optuna_study, sampler, lock, data, device)
+
+
+def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
+    """The study as samplers see it: a network once, and none that was screened out."""
+    shown = without_screened(optuna_study)
+    return shown if recipe_of(study) is None else once_per_network(shown, list(study.spec.objectives))
 
 
 def _create_or_load(
@@ -276,6 +282,8 @@ class Standing:
     running: int
     stopped: int
     """networks that wait at a rung of successive halving"""
+    screened: int
+    """networks that were screened out"""
     failed: int
     """networks that failed for a reason of their own"""
     failing: int
@@ -296,26 +304,32 @@ def standing(session: Session) -> Standing:
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed_by_itself(t)]
     recent = [t for t in ended if t.datetime_start and t.datetime_start >= session.started]
     recent.sort(key=lambda t: t.datetime_complete or session.started, reverse=True)
-    failing = sum(1 for _ in takewhile(failed_by_itself, recent))
-    pruning = sum(1 for _ in takewhile(lambda t: t.state == TrialState.PRUNED and not is_stopped(t), recent))
+    failing = sum(1 for _ in takewhile(failed_by_itself, (t for t in recent if not is_screened(t))))
+    pruning = sum(1 for _ in takewhile(_over_measured_budget, recent))
+    screened = sum(map(is_screened, ended))
     return Standing(
         complete=sum(t.state == TrialState.COMPLETE for t in ended),
         running=sum(t.state == TrialState.RUNNING for t in trials),
         stopped=len(stopped_networks(trials)),
+        screened=screened,
         failed=sum(t.state == TrialState.FAIL for t in ended),
         failing=failing,
         pruning=pruning,
-        wanted=wanted(session.study, session.sampler),
+        wanted=wanted(session.study, session.sampler, screened),
     )
 
 
-def wanted(study: Study, sampler: HardBudget) -> int:
-    """Networks to train: as many as asked for, or as there are."""
+def _over_measured_budget(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.PRUNED and not is_stopped(trial) and not is_screened(trial)
+
+
+def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
+    """Networks to train: as many as asked for, or as there are besides those ``screened`` out."""
     asked = study.spec.search.trials
     if sampler.feasible is None:
         return asked
     over = sum(not sampler.keeps(a) for a in sampler.start)
-    return min(asked, sampler.feasible + over)
+    return min(asked, sampler.feasible + over - screened)
 
 
 def open_reference(session: Session) -> tuple[str, Architecture] | None:

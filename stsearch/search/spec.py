@@ -21,6 +21,7 @@ from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
 from stsearch.search.samplers import SAMPLERS
+from stsearch.search.screening import Screen, screen_faults
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
@@ -56,6 +57,8 @@ class Search(Strict):
     repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
     start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
+    screen: Screen | None = None
+    """a score that a network must pass before it is trained"""
 
     @field_validator("sampler")
     @classmethod
@@ -342,6 +345,7 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
     if faults or spec is None or space is None:
         raise SpecError(source, faults)
     faults = [*_unknown_faults(spec), *_measured_faults(spec), *_halving_faults(spec), *_repeats_faults(spec)]
+    faults += screen_faults(spec)
     if faults:
         raise SpecError(source, faults)
     study = Study(spec, _plain_name(spec.name or default_name, source), space, source)

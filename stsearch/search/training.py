@@ -18,8 +18,8 @@ from stsearch.search.patience import STORAGE_ERRORS, Calm
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
-"""Receives ``{"event": KIND, ...}``: clips, start, epoch, done, stopped, pruned, failed or note; those of a repeat have
-``again``, which of the study's repeats it is."""
+"""Receives ``{"event": KIND, ...}``: clips, start, epoch, done, stopped, screened, pruned, failed or note; those of a
+repeat have ``again``, which of the study's repeats it is."""
 
 
 def reporter(about: Event, emit: Emit) -> OnEpoch:

@@ -39,6 +39,7 @@ from stsearch.search.records import (
 )
 from stsearch.search.repeats import repeats_running, run_repeat
 from stsearch.search.samplers import Exhausted, suggest
+from stsearch.search.screening import ScreenedOut, screen
 from stsearch.search.session import (
     FAILURES_IN_A_ROW,
     PRUNED_IN_A_ROW,
@@ -150,11 +151,13 @@ def _objective(
             set_constraints(trial, session.optuna_study, session.excess(costs))
             about |= costs
             _prune_slow(session, trial, costs)
+            screen(session, trial, asked_for=_is_start(session, trial), keep=keep, note=note)
             course = course_of(session, trial, going_on, keep, note)
             evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course)
         except optuna.TrialPruned as pruned:
             trial.set_user_attr(REASON, str(pruned))
-            emit({"event": "pruned", "reason": str(pruned), **about})
+            event = "screened" if isinstance(pruned, ScreenedOut) else "pruned"
+            emit({"event": event, "reason": str(pruned), **about})
             raise
     metrics = metrics_of(evaluation, costs)
     done.append(_done(about, metrics, evaluation))
