@@ -65,6 +65,7 @@ def _lost(report: Report) -> list[str]:
         said.append(f"{counted(report.pareto.pruned, 'network')} pruned{saved}.")
     if report.pareto.halved:
         said.append(f"Successive halving: {report.pareto.halved.said}.")
+        said += [f"{report.pareto.halved.agreement}."] if report.pareto.halved.agreement else []
     if report.pareto.screened:
         said.append(f"Not trained: {report.pareto.screened.said}.")
     return ["## Failed, pruned and stopped", plain(" ".join(said))] if said else []

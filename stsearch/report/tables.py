@@ -60,6 +60,8 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
         + pareto.spared,
         highlight=False,
     )
+    if pareto.halved and pareto.halved.agreement:
+        console.print(f"{pareto.halved.agreement}.", highlight=False)
     console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)
     if not pareto.front:
         console.print("no network has finished within the budget; the front is empty")

@@ -1,11 +1,14 @@
-"""What successive halving did to a stored study: who was stopped, and the clips that it saved."""
+"""What successive halving did to a stored study: who was stopped, the clips that it saved, what its rungs are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from stsearch.ranks import LEAST_FOR_INTERVAL, Correlation, kendall
 from stsearch.search.attributes import (
     ARCHITECTURE,
     CLIPS_TRAINED,
@@ -13,11 +16,23 @@ from stsearch.search.attributes import (
     INTERRUPTED,
     NETWORK,
     REASON,
+    RUNGS,
     STOPPED,
 )
 from stsearch.search.reading import Ended, StoredStudy
 
-_KEYS = [ARCHITECTURE, NETWORK, STOPPED, REASON, INTERRUPTED, CLIPS_TRAINED, EPOCHS_TRAINED]
+RANKED = 400
+"""Networks that a rank correlation is taken over, at most, evenly by trial: its bootstrap compares all pairs."""
+_KEYS = [ARCHITECTURE, NETWORK, STOPPED, REASON, INTERRUPTED, CLIPS_TRAINED, EPOCHS_TRAINED, RUNGS]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How far accuracies at a rung order networks as those at the end do."""
+
+    epoch: int
+    tau: Correlation
+    """Kendall's, with its interval"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,10 @@ class Halved:
     """training clips that the stopped and the complete networks have seen in all their trials"""
     whole: int
     """training clips that training all of them to the end takes"""
+    ranked: int
+    """networks trained whole that ``ranking`` is over"""
+    ranking: tuple[Ranking, ...]
+    """of every rung but the last; empty with fewer than 10 networks trained whole"""
 
     @property
     def saved(self) -> int:
@@ -49,10 +68,31 @@ class Halved:
             text += f", which saved {self.saved:,} of {self.whole:,} training clips ({share:.0f} %)"
         return text
 
+    @property
+    def agreement(self) -> str:
+        """What the rungs are worth, in a sentence; empty where too few networks were trained whole."""
+        if not self.ranking:
+            return ""
+        taus = ", ".join(f"{_shown(one.tau)} after {one.epoch}" for one in self.ranking)
+        return (
+            f"Of {self.ranked} networks trained whole, accuracy at the rungs orders as accuracy after {self.epochs} "
+            f"epochs does with a Kendall tau of {taus} (0 is chance; these networks were chosen at the rungs)"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         networks = [{"trial": s.trial, "network": s.network, "reason": s.reason} for s in self.stopped]
-        return {"epochs": self.epochs, "stopped": networks, "clips_trained": self.clips, "clips_saved": self.saved}
+        ranking = [
+            {"epoch": one.epoch, "tau": one.tau.value, "interval": [one.tau.low, one.tau.high], "n": self.ranked}
+            for one in self.ranking
+        ]
+        return {
+            "epochs": self.epochs,
+            "stopped": networks,
+            "clips_trained": self.clips,
+            "clips_saved": self.saved,
+            "ranking": ranking,
+        }
 
 
 def halved(stored: StoredStudy) -> Halved | None:
@@ -73,6 +113,9 @@ def halved(stored: StoredStudy) -> Halved | None:
     clips = sum(known.get(CLIPS_TRAINED, 0) for known in trainings)
     epochs = sum(known.get(EPOCHS_TRAINED, 0) for known in trainings)
     length = evaluate["rungs"][-1]
+    ranked, ranking = _ranking(
+        [found[row].get(RUNGS, {}) for row in sorted(last.values()) if states[row] == "COMPLETE"], evaluate["rungs"]
+    )
     return Halved(
         epochs=length,
         stopped=tuple(
@@ -82,7 +125,25 @@ def halved(stored: StoredStudy) -> Halved | None:
         at_rungs=frozenset(n for n, s, known in zip(numbers, states, found, strict=True) if _at_rung(s, known)),
         clips=clips,
         whole=round(len(counted) * length * clips / epochs) if epochs else 0,
+        ranked=ranked,
+        ranking=ranking,
     )
+
+
+def _ranking(curves: Sequence[Mapping[str, float]], rungs: Sequence[int]) -> tuple[int, tuple[Ranking, ...]]:
+    """Networks that have a result at every rung, and the rank correlation of each rung with the last."""
+    whole = [[curve[str(rung)] for rung in rungs] for curve in curves if all(str(rung) in curve for rung in rungs)]
+    if len(whole) < LEAST_FOR_INTERVAL:
+        return 0, ()
+    chosen = np.array(whole[:: -(-len(whole) // RANKED)])
+    taus = [kendall(chosen[:, place], chosen[:, -1]) for place in range(len(rungs) - 1)]
+    return len(chosen), tuple(Ranking(rung, tau) for rung, tau in zip(rungs, taus, strict=False))
+
+
+def _shown(tau: Correlation) -> str:
+    if tau.value is None:
+        return "unknown"
+    return f"{tau.value:.2f}" + (f" ({tau.low:.2f} to {tau.high:.2f})" if tau.low is not None else "")
 
 
 def _at_rung(state: str, known: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,7 +194,8 @@ def print_taus(given: Problem) -> None:
     for name, values in {**given.scores, "GMACs": given.costs}.items():
         found = [tau(values, given.accuracies, pairs) for pairs in (everything, near)]
         found.append(tau(values, given.costs, everything))
-        print(f"| {name} | " + " | ".join("{:.2f} ({:.2f} to {:.2f})".format(*one) for one in found) + " |")
+        cells = [f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in found]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def print_searches(given: Problem, orders: int, seed: int) -> None:
@@ -205,10 +206,10 @@ def print_searches(given: Problem, orders: int, seed: int) -> None:
     print("\n| screen | trainings to 95 % | of those without | pass | never reach 95 % |\n|---|--:|--:|--:|--:|")
     plain = [searched(given, order, None, 1) for order in shuffled]
     print(row("none", plain, plain))
-    screens: dict[str, Callable[[int], Floats]] = {n: lambda _, n=n: given.scores[n] for n in given.scores}  # type: ignore[misc]
-    for name, score in {**screens, "chance": lambda number: chances[number]}.items():
+    screens = {name: [values] * orders for name, values in given.scores.items()}
+    for name, scores in {**screens, "chance": chances}.items():
         for reduction in REDUCTIONS:
-            found = [searched(given, order, score(number), reduction) for number, order in enumerate(shuffled)]
+            found = [searched(given, order, score, reduction) for order, score in zip(shuffled, scores, strict=True)]
             print(row(f"{name}, reduction {reduction}", found, plain), flush=True)
 
 
