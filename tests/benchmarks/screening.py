@@ -132,14 +132,19 @@ def searched(given: Problem, order: npt.NDArray[np.int64], score: Floats | None,
     """Networks in ``order``, each trained unless ``score`` screens it out."""
     points, worst = given.points, given.points.max(0)
     enough = SHARE * hypervolume(points, worst)
+    chosen = order.tolist() if score is None else passing(given, order, score, reduction)
+    return Searched(_until(points[chosen], worst, enough), len(chosen) / len(order))
+
+
+def passing(given: Problem, order: npt.NDArray[np.int64], score: Floats, reduction: int) -> list[int]:
+    """The networks that the screen lets pass, in ``order``."""
     ladder = Ladder((0, 1), reduction, tolerance=0.0)
     chosen: list[int] = []
-    for row in order.tolist():
-        if score is not None:
-            ladder.record(given.names[row], [given.costs[row]], 0, float(score[row]))
-        if score is None or ladder.verdict(given.names[row], 0).goes_on:
-            chosen.append(row)
-    return Searched(_until(points[chosen], worst, enough), len(chosen) / len(order))
+    for network in order.tolist():
+        ladder.record(given.names[network], [given.costs[network]], 0, float(score[network]))
+        if ladder.verdict(given.names[network], 0).goes_on:
+            chosen.append(network)
+    return chosen
 
 
 def _until(points: Floats, worst: Floats, enough: float) -> float:
@@ -211,6 +216,18 @@ def print_searches(given: Problem, orders: int, seed: int) -> None:
         for reduction in REDUCTIONS:
             found = [searched(given, order, score, reduction) for order, score in zip(shuffled, scores, strict=True)]
             print(row(f"{name}, reduction {reduction}", found, plain), flush=True)
+    for reduction in REDUCTIONS:
+        print_quarters(
+            given, [passing(given, *pair, reduction) for pair in zip(shuffled, chances, strict=True)], reduction
+        )
+
+
+def print_quarters(given: Problem, passed: Sequence[Sequence[int]], reduction: int) -> None:
+    """Which networks a random number lets pass, by their cost."""
+    counts = np.bincount([network for chosen in passed for network in chosen], minlength=len(given.names))
+    quarters = np.array_split(counts[np.argsort(given.costs, kind="stable")] / len(passed), 4)
+    shown = ", ".join(f"{100 * quarter.mean():.0f} %" for quarter in quarters)
+    print(f"\nchance, reduction {reduction}: pass, from the cheapest quarter of the networks to the dearest: {shown}")
 
 
 if __name__ == "__main__":
