@@ -199,8 +199,7 @@ def print_taus(given: Problem) -> None:
     for name, values in {**given.scores, "GMACs": given.costs}.items():
         found = [tau(values, given.accuracies, pairs) for pairs in (everything, near)]
         found.append(tau(values, given.costs, everything))
-        cells = [f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in found]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        print(f"| {name} | " + " | ".join("{:.2f} ({:.2f} to {:.2f})".format(*one) for one in found) + " |")
 
 
 def print_searches(given: Problem, orders: int, seed: int) -> None:
@@ -211,10 +210,10 @@ def print_searches(given: Problem, orders: int, seed: int) -> None:
     print("\n| screen | trainings to 95 % | of those without | pass | never reach 95 % |\n|---|--:|--:|--:|--:|")
     plain = [searched(given, order, None, 1) for order in shuffled]
     print(row("none", plain, plain))
-    screens = {name: [values] * orders for name, values in given.scores.items()}
+    screens = {name: [score] * orders for name, score in given.scores.items()}
     for name, scores in {**screens, "chance": chances}.items():
         for reduction in REDUCTIONS:
-            found = [searched(given, order, score, reduction) for order, score in zip(shuffled, scores, strict=True)]
+            found = [searched(given, *pair, reduction) for pair in zip(shuffled, scores, strict=True)]
             print(row(f"{name}, reduction {reduction}", found, plain), flush=True)
     for reduction in REDUCTIONS:
         print_quarters(
