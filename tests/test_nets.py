@@ -34,10 +34,10 @@ def agrees(architecture: Architecture, clip: ClipShape, classes: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["paper-18", "r18", "r34", "r50", "blockwise-18"])
 def test_random_networks_of_every_space(name: str) -> None:
-    """60 of each, or as many as ``STSEARCH_TEST_NETWORKS`` says."""
+    """30 of each, or as many as ``STSEARCH_TEST_NETWORKS`` says."""
     space = load_space(find("search_spaces", name))
     rng = random.Random(name)
-    for _ in range(int(os.environ.get("STSEARCH_TEST_NETWORKS", "60"))):
+    for _ in range(int(os.environ.get("STSEARCH_TEST_NETWORKS", "30"))):
         size = rng.choice((112, 56, 33))
         clip = ClipShape(rng.choice((2, 3)), rng.choice((4, 7, 8, 16)), size, size)
         agrees(space.architecture(rng.randrange(space.size)), clip, rng.choice((10, 400, 487)))

@@ -8,7 +8,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from stsearch.errors import UserError
 from stsearch.ranks import LEAST, LEAST_FOR_INTERVAL, Correlation, Floats, kendall, spearman, varies
@@ -92,7 +91,9 @@ def disagreement(networks: Sequence[tuple[str, float, float]], seed: int = 0) ->
 
 
 def _misled(networks: Sequence[tuple[str, float, float]], cost: Floats, time: Floats) -> tuple[Misled, ...]:
-    ranks = zip(stats.rankdata(cost), stats.rankdata(time), strict=True)
+    from scipy.stats import rankdata  # here, as it takes most of a second that reports without latency do not need
+
+    ranks = zip(rankdata(cost), rankdata(time), strict=True)
     rows = [Misled(*network, float(a), float(b)) for network, (a, b) in zip(networks, ranks, strict=True)]
     rows.sort(key=lambda row: (-abs(row.difference), row.network))
     return tuple(row for row in rows[:SHOWN] if row.difference)

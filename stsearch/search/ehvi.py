@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import norm, qmc
+from scipy.special import ndtr
 
 from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM
 from stsearch.search.metrics import MEASURED, QUALITIES
@@ -145,7 +145,7 @@ class Ehvi:
         for name, cap in self.caps.items():
             if (measured := models[name]) is not None:
                 middle, doubt = measured.predict(candidates)
-                gain *= norm.cdf((cap - middle) / doubt)
+                gain *= ndtr((cap - middle) / doubt)
         return gain
 
     def _costs(self, models: Mapping[str, Surrogate | None], digits: Ints) -> Floats:
@@ -171,7 +171,7 @@ def improvement(mean: Floats, spread: Floats, costs: Floats, had: Floats, paid: 
         here = (cost <= points).all(1)
         reached[here] = np.maximum(reached[here], accuracy)
     ahead = (mean[:, None] - reached) / spread[:, None]
-    expected = spread[:, None] * (ahead * norm.cdf(ahead) + norm.pdf(ahead))
+    expected = spread[:, None] * (ahead * ndtr(ahead) + np.exp(-np.square(ahead) / 2) / np.sqrt(2 * np.pi))
     affords = (costs[:, None, :] <= points).all(2)
     gain: Floats = (expected * affords) @ shares
     return gain
@@ -189,5 +189,7 @@ def _grid(costs: Floats, paid: Floats) -> tuple[Floats, Floats]:
             return edges[:-1, None], np.diff(edges) / (edges[-1] - edges[0])
     if costs.shape[1] == 0 or (low == high).all():
         return high[None], np.ones(1)
+    from scipy.stats import qmc  # here, as it takes most of a second that other samplers do not need
+
     points = low + (high - low) * qmc.Sobol(costs.shape[1], rng=np.random.default_rng(0)).random(_POINTS)
     return points, np.full(_POINTS, 1 / _POINTS)
