@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 from torch import nn
 
 from stsearch.data.videos import ClipData
@@ -83,22 +83,27 @@ class Scored:
         return asdict(self)
 
 
+def _known_score(given: str) -> str:
+    if given not in SCORES:
+        raise ValueError(unknown("score", given, SCORES))
+    return given
+
+
+ScoreName = Annotated[str, AfterValidator(_known_score)]
+"""One of ``SCORES``."""
+LookedAt = Annotated[int, Field(ge=2, le=4096)]
+"""Training clips that a score looks at."""
+
+
 class ScoreRecipe(Strict):
     """The ``evaluate:`` section for a training-free score."""
 
     name: Literal["score"] = "score"
-    score: str
-    clips: Annotated[int, Field(ge=2, le=4096)] = 32
+    score: ScoreName
+    clips: LookedAt = 32
     """training clips to look at, for ``naswot``; the same for all networks of a study"""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """initial weights; the score is the mean"""
-
-    @field_validator("score")
-    @classmethod
-    def _known(cls, given: str) -> str:
-        if given not in SCORES:
-            raise ValueError(unknown("score", given, SCORES))
-        return given
 
 
 OnEpoch = Callable[[int, Epoch], None]

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import optuna
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from stsearch.errors import quoted, unknown
-from stsearch.evaluate.evaluators import ScoreRecipe, Task, evaluate_by_score
+from stsearch.errors import quoted
+from stsearch.evaluate.evaluators import LookedAt, ScoreName, ScoreRecipe, Task, evaluate_by_score
 from stsearch.evaluate.rungs import Ladder, Verdict
-from stsearch.evaluate.scores import SCORES
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, SCREEN
@@ -37,18 +36,11 @@ if TYPE_CHECKING:
 class Screen(Strict):
     """The ``search.screen:`` section."""
 
-    score: str
+    score: ScoreName
     reduction: Annotated[int, Field(ge=2)] = 3
     """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
-    clips: Annotated[int, Field(ge=2, le=4096)] = 32
+    clips: LookedAt = 32
     """training clips to look at, for ``naswot``; the same for all networks"""
-
-    @field_validator("score")
-    @classmethod
-    def _known(cls, given: str) -> str:
-        if given not in SCORES:
-            raise ValueError(unknown("score", given, SCORES))
-        return given
 
     @property
     def about(self) -> dict[str, Any]:
