@@ -73,10 +73,11 @@ class Halved:
         """What the rungs are worth, in a sentence; empty where too few networks were trained whole."""
         if not self.ranking:
             return ""
+        chosen = "; these networks were chosen at the rungs" if self.stopped else ""
         taus = ", ".join(f"{_shown(one.tau)} after {one.epoch}" for one in self.ranking)
         return (
             f"Of {self.ranked} networks trained whole, accuracy at the rungs orders as accuracy after {self.epochs} "
-            f"epochs does with a Kendall tau of {taus} (0 is chance; these networks were chosen at the rungs)"
+            f"epochs does with a Kendall tau of {taus} (0 is chance{chosen})"
         )
 
     def as_dict(self) -> dict[str, Any]:
