@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from stsearch.errors import SpecError
+from stsearch.errors import SpecError, UserError
 from stsearch.evaluate.evaluators import EVALUATORS, Scored, ScoreRecipe, Task
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.report.audit_plan import sample
@@ -279,6 +282,50 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(whole: Whole, screened: Pa
     assert len(trials) == len(whole.trials) + 1
     (cut,) = (trial for trial in trials if trial.state == TrialState.FAIL)
     assert cut.user_attrs[SCREEN]["out"], "that it is screened out was written, but its trial not ended"
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_screen(screened: Path) -> None:
+    """Killed once: as many are trained as were asked for, none twice, and each verdict counts what was scored by then."""
+    wanted = 7
+    command = [sys.executable, "-m", "stsearch.cli", "run", str(screened), f"--set=search.trials={wanted}"]
+    command += ["--set=engine.workers=2", "--set=seed=0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        with contextlib.suppress(UserError):
+            if len(read_study("screened").rows("COMPLETE")) >= 2:
+                break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    last = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert last.returncode == 0, last.stderr
+    session = open_session(load_study(str(screened), ["search.trials=7", "seed=0"]), quiet)
+    trials = session.trials()
+    ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    out = [t for t in ended if is_screened(t)]
+    names = [t.user_attrs[ARCHITECTURE] for t in ended]
+    assert len(set(names)) == len(names)
+    assert (len(names), standing(session).complete) == (wanted + len(out), wanted)
+    assert all(SCREEN in t.user_attrs for t in ended)
+    assert len({t.user_attrs["worker"]["pid"] for t in ended}) >= 2
+    assert out
+    for trial in out:
+        said = re.fullmatch(
+            r"screened out by naswot: (\d+) of (\d+) networks that cost no more score better, "
+            r"which is place (\d+) of (\d+), with room for (\d+)",
+            trial.user_attrs[REASON],
+        )
+        assert said is not None
+        better, rivals, place, networks, room = map(int, said.groups())
+        value, cost = trial.user_attrs[SCREEN]["value"], trial.user_attrs["gmacs"]
+        cheaper = [t for t in ended if t.user_attrs["gmacs"] <= cost and t is not trial]
+        assert 0 < better <= sum(t.user_attrs[SCREEN]["value"] > value for t in cheaper)
+        assert better <= rivals <= len(cheaper)
+        assert (rivals < networks <= len(ended), room) == (True, math.ceil(networks / 3))
+        assert place > room
+    assert f"{len(out)} screened out" in " ".join(last.stdout.split())
 
 
 def interrupt(event: Event) -> None:
