@@ -114,6 +114,20 @@ def test_tolerance_is_a_standard_error() -> None:
     )
 
 
+def test_a_rung_waits_for_as_many_as_the_reduction_while_more_begin() -> None:
+    made = ladder(("a", 1, 90), ("b", 2, 95))
+    made.more = True
+    assert made.promotable({"a": 1, "b": 1}) == []
+    assert made.reason("b", 1) == "stopped at epoch 1 of 9 until 3 networks have come so far: it is number 2"
+    made.more = False
+    assert made.promotable({"a": 1, "b": 1}) == ["a", "b"], "none is to come"
+    made.more = True
+    made.record("c", [3.0], 1, 10.0)
+    assert made.promotable({"a": 1, "b": 1, "c": 1}) == ["a", "b"]
+    assert made.reason("c", 1) is not None
+    assert made.reason("a", 1) is None
+
+
 def test_promotions_come_from_the_highest_rung_and_when_others_make_room() -> None:
     made = ladder(("a", 1, 90), ("b", 2, 80))
     assert made.promotable({"b": 1}) == []
@@ -161,6 +175,18 @@ def test_a_replayed_search_begins_all_and_promotes_from_where_it_stopped(workers
     spent = sum(piece.epochs for piece in pieces)
     assert spent == sum(begun.values()), "no epoch is trained twice"
     assert spent < 0.55 * 9 * 120
+    assert pieces[0].end == 1, "the first one waits for others"
+
+
+@pytest.mark.parametrize(("trials", "there"), [(2, 9), (9, 2)])
+def test_a_search_that_is_too_small_for_a_rung_does_not_wait(trials: int, there: int) -> None:
+    """Two networks are asked for, or the space has two: both are on the front, and trained whole."""
+    left = iter("abcdefghi"[:there])
+    costs, reached = {n: float(ord(n)) for n in "abcdefghi"}, {n: ord(n) - 60.0 for n in "abcdefghi"}
+    search = Replay(Ladder((1, 3, 9), 3, 0.0), lambda n, e: reached[n], lambda n: [costs[n]], trials=trials)
+    pieces = list(search.run(lambda: next(left, None)))
+    assert sorted(piece.network for piece in pieces if piece.complete) == ["a", "b"]
+    assert sum(piece.epochs for piece in pieces) == 18
 
 
 def test_without_noise_the_front_is_never_stopped() -> None:
@@ -184,5 +210,5 @@ def test_the_example_of_the_documentation() -> None:
     page = (Path(__file__).parents[1] / "docs" / "fidelities.md").read_text()
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.count("\n") == 5
+    assert ran.stdout.count("\n") == 7
     assert f"```\n{ran.stdout}```" in page

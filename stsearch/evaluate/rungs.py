@@ -4,7 +4,8 @@ Successive halving (Jamieson and Talwalkar, AISTATS 2016), asynchronous as in AS
 2020), ranks by accuracy, which would delete every cheap network. Here a network is compared at a rung
 only with those that cost no more in any cost objective, and networks are ranked by how many of those
 are better: a non-dominated rank with a tolerance. Those that none beats go on, and of all the best
-``1 / reduction`` by that rank. See docs/fidelities.md.
+``1 / reduction`` by that rank; nobody, as in ASHA, from a rung that fewer than ``reduction`` have
+reached while further networks begin. See docs/fidelities.md.
 """
 
 from __future__ import annotations
@@ -97,11 +98,13 @@ class Verdict:
     places: int
     tolerance: float
     """points"""
+    few: bool
+    """whether the rung waits for more networks before anyone goes on"""
 
     @property
     def goes_on(self) -> bool:
         """Whether it is trained up to the next rung: nothing beats it at its cost, or few enough do."""
-        return self.better == 0 or self.rank < self.places
+        return not self.few and (self.better == 0 or self.rank < self.places)
 
 
 @dataclass
@@ -114,6 +117,8 @@ class Ladder:
     tolerance: float | None = None
     """points; ``None``: ``binomial_tolerance`` of each network's accuracy on ``videos``"""
     videos: int = 0
+    more: bool = False
+    """whether further networks will begin: then a rung that fewer than ``reduction`` have reached waits for them"""
     _costs: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
     _found: dict[int, dict[str, float]] = field(default_factory=dict, repr=False)
 
@@ -143,6 +148,11 @@ class Ladder:
         found = self.verdict(network, epoch)
         if found.goes_on:
             return None
+        if found.few:
+            return (
+                f"stopped at epoch {epoch} of {self.rungs[-1]} until {self.reduction} networks have come so far: "
+                f"it is number {found.networks}"
+            )
         return (
             f"stopped at epoch {epoch} of {self.rungs[-1]}: {found.better} of {found.among - 1} networks that cost no "
             f"more are better by over {found.tolerance:.1f} points, which is place {found.rank + 1} of "
@@ -158,9 +168,9 @@ class Ladder:
         tolerances = np.array([self._margin(accuracy) for accuracy in accuracies])
         among, better = rivals(costs, accuracies, tolerances)
         rank, row_of = ranks(better), {name: row for row, name in enumerate(names)}
-        count = places(len(names), self.reduction)
+        count, few = places(len(names), self.reduction), self.more and len(names) < self.reduction
         return [
-            Verdict(int(among[row]), int(better[row]), int(rank[row]), len(names), count, float(tolerances[row]))
+            Verdict(int(among[row]), int(better[row]), int(rank[row]), len(names), count, float(tolerances[row]), few)
             for row in (row_of[name] for name in networks)
         ]
 
@@ -204,6 +214,7 @@ class Replay:
     epoch_time: Callable[[str], float] = lambda network: 1.0
     _now: float = 0.0
     _begun: int = 0
+    _all_proposed: bool = False
     _stopped: dict[str, int] = field(default_factory=dict)
     _running: list[tuple[float, int, Segment]] = field(default_factory=list)
     """``(when, tie-break, what will then have been trained)``, a heap"""
@@ -217,6 +228,7 @@ class Replay:
         while self._fill(propose):
             self._now, _, piece = heapq.heappop(self._running)
             network, done = piece.network, piece.end
+            self.ladder.more = self._more
             self.ladder.record(network, self.costs(network), done, self.accuracy(network, done))
             if piece.complete:
                 yield piece
@@ -226,18 +238,26 @@ class Replay:
                 self._stopped[network] = done
                 yield piece
 
+    @property
+    def _more(self) -> bool:
+        """Whether further networks will begin."""
+        return self._begun < self.trials and not self._all_proposed
+
     def _fill(self, propose: Callable[[], str | None]) -> bool:
         """Give work to free workers; whether any works."""
         while len(self._running) < self.workers:
+            self.ladder.more = self._more
             promoted = self.ladder.promotable(self._stopped)
             if promoted:
                 done = self._stopped.pop(promoted[0])
                 self._train(promoted[0], done, done)
-            elif self._begun < self.trials and (new := propose()) is not None:
+            elif not self.ladder.more:
+                break
+            elif (new := propose()) is None:
+                self._all_proposed = True
+            else:
                 self._begun += 1
                 self._train(new, 0, 0)
-            else:
-                break
         return bool(self._running)
 
     def _train(self, network: str, begin: int, done: int) -> None:

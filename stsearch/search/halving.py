@@ -108,7 +108,8 @@ def ladder_of(session: Session, trials: Sequence[FrozenTrial]) -> Ladder:
     recipe, study = recipe_of(session.study), session.study
     assert recipe is not None
     tolerance = None if recipe.tolerance == "auto" else recipe.tolerance
-    ladder = Ladder(tuple(recipe.rungs), recipe.reduction, tolerance, len(session.data.splits["val"]))
+    more = session.further(trials)
+    ladder = Ladder(tuple(recipe.rungs), recipe.reduction, tolerance, len(session.data.splits["val"]), more)
     for identifier, group in by_network(trials).items():
         known = known_of(group)
         if failed_by_itself(group[-1]) or over_budget(session, known):

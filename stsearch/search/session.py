@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -63,6 +63,8 @@ class Session:
     """failures before this moment do not stop this run"""
     repeats: OptunaStudy | None = None
     """further trainings of its networks, once there are any"""
+    exhausted: bool = False
+    """whether the sampler found nothing more to propose"""
 
     @property
     def classes(self) -> int:
@@ -100,6 +102,10 @@ class Session:
     def trials(self) -> list[FrozenTrial]:
         """All trials, shared with Optuna's cache: not to be changed."""
         return self.optuna_study.get_trials(deepcopy=False)
+
+    def further(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether networks that nobody has begun are wanted, and there."""
+        return not self.exhausted and standing(self, trials).open > 0 and self.sampler.left(trials)
 
 
 def check_budget(study: Study, classes: int) -> CostTable:
@@ -298,9 +304,9 @@ class Standing:
         return max(0, self.wanted - self.complete - self.running - self.stopped)
 
 
-def standing(session: Session) -> Standing:
-    """Count the trials."""
-    trials = session.trials()
+def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> Standing:
+    """Count the trials, those of ``session`` by default."""
+    trials = session.trials() if trials is None else trials
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed_by_itself(t)]
     recent = [t for t in ended if t.datetime_start and t.datetime_start >= session.started]
     recent.sort(key=lambda t: t.datetime_complete or session.started, reverse=True)

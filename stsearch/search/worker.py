@@ -81,16 +81,17 @@ def _step(session: Session, emit: Emit) -> bool:
     with session.lock:
         bury_dead(session)
         reference = _claim_reference(session)
-        trials, now = session.trials(), standing(session)
+        trials = session.trials()
+        now = standing(session, trials)
         _check_luck(session, now)
         tidy(session, trials)
         going_on = next_going_on(session, trials) if reference is None else None
-        if reference is None and (going_on or (now.open and session.sampler.left(trials))):
+        if reference is None and (going_on or session.further(trials)):
             try:
                 _run_trial(session, emit, going_on)  # gives the lock back as soon as its network is known
             except Exhausted:
                 bury_dead(session)  # the trial that was opened for a network that there is not
-                return False
+                session.exhausted = True
             return True
         if reference is None and run_repeat(session, emit):
             return True
