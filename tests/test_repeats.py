@@ -27,6 +27,7 @@ from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure, plot
 from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS
 from stsearch.search.reading import read_study
+from stsearch.search.repeats import run_repeat
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
 from stsearch.search.storage import open_storage
@@ -71,7 +72,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, accuracy: Accuracy) -> None:
         right = round(min(max(found, 0.0), 100.0) / 100 * VIDEOS)
         value = 100 * right / VIDEOS
         confusion = ((0, 0, right), (0, 1, VIDEOS - right))
-        return Training(value, value, 100.0, (value, None), (), 1.0, 0.1, 10.0, 12, confusion, "", 24)
+        return Training(value, value, min(100.0, value + 20), (value, None), (), 1.0, 0.1, 10.0, 12, confusion, "", 24)
 
     def evaluation(task: Task, repeats: range) -> Evaluation:
         trainings = tuple(training(task, repeat) for repeat in repeats)
@@ -106,6 +107,46 @@ def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path) -> None:
         certainty = sure(pareto_of(stored)).of(number)
         assert certainty is None or certainty.trainings == len(values)
     assert again[-1]["means"]["video_top1"] in stored.values[:, 0]
+
+
+def test_means_are_of_finished_trainings_while_others_repeat(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second worker takes up a repeat, and ends it, in the middle of every repeat of the first."""
+    planted(monkeypatch, lambda name, rng: rng.normal(60, 6))
+    settings = ["search.start_with=[MC2-18, f-R2D-18]", "search.trials=2", "search.repeats=8"]
+    inner = evaluators.EVALUATORS["train"]
+    assert inner.again is not None
+    events: list[Event] = []
+    busy: list[int] = []
+
+    def again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+        if not busy:
+            busy.append(1)
+            session = open_session(load_study(str(tiny), settings), quiet)
+            with session.lock:
+                run_repeat(session, events.append)
+            busy.clear()
+        return inner.again(task, repeat, on_epoch)  # type: ignore[misc]
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", Evaluator(TrainRecipe, inner.run, again=again))
+    work(open_session(load_study(str(tiny), settings), quiet), events.append)
+    finished: dict[int, list[float]] = {}
+    at_once, running = 0, 0
+    for event in events:
+        if event["event"] == "start":
+            running += 1
+        elif event["event"] == "done":
+            running -= 1
+            at_once += running
+            mine = finished.setdefault(event["trial"], [])
+            mine.append(event["video_top1"])
+            if "again" in event:
+                assert (event["trainings"], event["means"]["video_top1"]) == (len(mine), pytest.approx(np.mean(mine)))
+    assert at_once >= 3, "two repeats ran side by side"
+    stored = read_study("tiny")
+    for number, values in finished.items():
+        (record,) = stored.records(np.flatnonzero(stored.numbers == number))
+        assert record.metrics["video_top1"] == pytest.approx(np.mean(values))
+        assert record.metrics["video_top5"] == pytest.approx(np.mean([min(100.0, value + 20) for value in values]))
 
 
 def test_a_repeat_is_the_training_that_evaluate_repeats_would_have_made(tiny: Path) -> None:

@@ -31,7 +31,7 @@ from stsearch.search.attributes import (
     WORKER,
 )
 from stsearch.search.confidence import draw_fronts, gains, measured
-from stsearch.search.metrics import ACCURACIES
+from stsearch.search.metrics import ACCURACIES, KEPT
 from stsearch.search.patience import Calm, persist
 from stsearch.search.records import keep_record, plain
 from stsearch.search.samplers import failed_by_itself
@@ -57,8 +57,6 @@ class Repeat:
     """which of its trainings this is, from 0; its seed follows from it"""
     number: int
     """which of the study's repeats this is, from 1"""
-    known: Mapping[str, tuple[float, ...]]
-    """accuracies of its trainings so far, by name"""
 
 
 def trainings_of(trial: FrozenTrial) -> dict[str, tuple[float, ...]]:
@@ -129,7 +127,7 @@ def next_repeat(session: Session) -> Repeat | None:
         rank = (-round(gain, 9), count, str(trial.user_attrs[ARCHITECTURE]), place)
         if gain >= SETTLED and trial.number not in failed and (best is None or rank < best):
             best = rank
-    return _repeat(session, networks[best[-1]], found[best[-1]], trials) if best is not None else None
+    return _repeat(session, networks[best[-1]], trials) if best is not None else None
 
 
 def _feasible(session: Session, trial: FrozenTrial) -> bool:
@@ -169,9 +167,7 @@ def _gains(
     return list(zip(draws.networks.tolist(), gain.tolist(), counts.tolist(), strict=True))
 
 
-def _repeat(
-    session: Session, trial: FrozenTrial, known: Mapping[str, tuple[float, ...]], trials: Sequence[FrozenTrial]
-) -> Repeat:
+def _repeat(session: Session, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Repeat:
     first = len(trainings_of(trial)[ACCURACIES[0]])
     taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and _counts(t)]
     repeat = next(number for number in range(first, first + len(taken) + 1) if number not in taken)
@@ -184,7 +180,6 @@ def _repeat(
         session.costs(architecture) | measured_too,
         repeat,
         spent(trials) + 1,
-        known,
     )
 
 
@@ -230,17 +225,26 @@ def _objective(
     with ending(trial, about, emit, calm):
         evaluation = _train(session, chosen, reporter(about, emit))
     found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
-    done.append(_done(about, found, chosen, evaluation))
+    done.append(_done(about, found, persist(session, partial(_finished, session, chosen.trial)), evaluation))
     persist(session, partial(keep_record, study, trial, evaluation, session.device))
-    more = {**found, "seconds": round(evaluation.seconds, 3), "seed": evaluation.seeds[0]}
+    kept = {name: float(getattr(evaluation, name)) for name in KEPT}
+    more = {**found, **kept, "seconds": round(evaluation.seconds, 3), "seed": evaluation.seeds[0]}
     for name, value in plain(more).items():
         persist(session, partial(trial.set_user_attr, name, value))
     return tuple(found.values())
 
 
-def _done(about: Event, found: Mapping[str, float], chosen: Repeat, evaluation: Evaluation) -> Event:
-    """What is told of a finished repeat: its own accuracies, and the means and number of all trainings."""
-    all_of = {name: (*values, found[name]) for name, values in chosen.known.items()}
+def _finished(session: Session, number: int) -> Mapping[str, tuple[float, ...]]:
+    """Accuracies of the trainings that the network of trial ``number`` has had by now, by name."""
+    network = next(trial for trial in session.trials() if trial.number == number)
+    return accuracies([network], [trial for trial in past(session) if trial.state == TrialState.COMPLETE])[0]
+
+
+def _done(
+    about: Event, found: Mapping[str, float], before: Mapping[str, tuple[float, ...]], evaluation: Evaluation
+) -> Event:
+    """What is told of a finished repeat: its own accuracies, and the means and number of all finished trainings."""
+    all_of = {name: (*values, found[name]) for name, values in before.items()}
     means: dict[str, Any] = {name: sum(values) / len(values) for name, values in all_of.items()}
     speed = {"seconds": evaluation.seconds, "clips_per_second": evaluation.clips_per_second}
     return {"event": "done", **about, **found, **speed, "means": means, "trainings": len(all_of[ACCURACIES[0]])}

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stsearch.search.attributes import RECORD, REPEAT_OF
-from stsearch.search.metrics import ACCURACIES
+from stsearch.search.metrics import ACCURACIES, KEPT
 from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading
 
 
@@ -41,7 +41,7 @@ def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Re
     found: dict[int, tuple[Repeat, ...]] = {}
     for trial_id, kept in attributes.items():
         of = kept[REPEAT_OF]
-        accuracies = {name: kept[name] for name in ACCURACIES}
+        accuracies = {name: kept[name] for name in (*ACCURACIES, *KEPT) if name in kept}  # older studies kept fewer
         found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, kept["seconds"]))
     return found
 
