@@ -334,11 +334,15 @@ def test_words_compare_cheaper_signals_by_their_differences(tiny_study: StoredSt
     def signal(name: str, clips: float, low: float, high: float) -> Signal:
         return Signal(name, "training", (), 24, tau, tau, Difference((low + high) / 2, low, high), clips, 1)
 
+    none = Difference(None, None, None)
     own = replace(signal("video_top1", 48, 0, 0), against_search=Difference(0, None, None))
-    signals = (signal("epoch 1", 24, -0.2, 0.1), signal("synflow", 0, -0.6, -0.1), own, signal("dear", 99, -1, -0.5))
+    flat = replace(signal("epoch 4", 24, 0, 0), against_search=none)
+    early = (signal(f"epoch {epoch}", 24, -0.2, 0.1) for epoch in (1, 2, 3))
+    signals = (*early, flat, signal("synflow", 0, -0.6, -0.1), own, signal("dear", 99, -1, -0.5))
     text = audit_text._cheaper(replace(found, signals=signals))
     assert text == (
-        "Of the signals that cost less training (2): worse than it: synflow; not shown to be worse or better: epoch 1."
+        "Of the signals that cost less training (5, jointly at 95 %): worse than it: synflow; not shown to be worse or "
+        "better: epochs 1 to 3; without an interval, as they vary too little: epoch 4."
     )
     rankings = (Ranking("search", 12, correlated(0.1, -0.3, 0.5), tau), Ranking("audit", 12, tau, tau))
     assert "the search's with tau 0.10 (-0.30 to 0.50) and the audit's with tau 0.50" in audit_text._paper(

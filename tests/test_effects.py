@@ -498,6 +498,7 @@ def test_keys_are_stable() -> None:
         "accuracy_of",
         "results",
         "trainings",
+        "most_trainings",
         "networks",
         "skipped",
         "family_level",

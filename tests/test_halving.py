@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import signal
 import subprocess
@@ -435,6 +436,15 @@ def test_a_study_begins_all_promotes_and_trains_no_epoch_twice(whole: Whole) -> 
     counts = Counter(event["event"] for event in whole.events)
     assert (counts["start"], counts["done"]) == (len(whole.trials), states["COMPLETE"])
     assert counts["stopped"] == len(whole.trials) - states["COMPLETE"]
+
+
+@pytest.mark.slow
+def test_a_network_is_evaluated_again_to_the_last_rung(whole: Whole, cli: Cli) -> None:
+    trained = next(trial for trial in whole.trials if trial.state == TrialState.COMPLETE)
+    storage = f"--storage={whole.study.storage_url}"
+    ran = cli("evaluate", f"whole#{trained.number}", storage, "--format", "json", "--quiet")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["networks"][0]["each"] == [trained.user_attrs["video_top1"]], "bit for bit"
 
 
 @pytest.mark.slow

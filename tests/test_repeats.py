@@ -23,8 +23,10 @@ from stsearch.evaluate.evaluators import Evaluation, Evaluator, OnEpoch, Task, m
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import EvaluationFailed, Training
 from stsearch.report.confidence import Confidence
+from stsearch.report.effects_text import _caveats
 from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure, plot
+from stsearch.report.study_effects import study_effects
 from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS
 from stsearch.search.reading import read_study
 from stsearch.search.repeats import run_repeat
@@ -107,6 +109,9 @@ def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path) -> None:
         certainty = sure(pareto_of(stored)).of(number)
         assert certainty is None or certainty.trainings == len(values)
     assert again[-1]["means"]["video_top1"] in stored.values[:, 0]
+    effects = study_effects(stored, pareto_of(stored))
+    most = 1 + max(map(len, stored.repeats.values()))
+    assert f"that of a network is the mean of its 1 to {most} trainings" in _caveats(effects)[-1]
 
 
 def test_means_are_of_finished_trainings_while_others_repeat(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,7 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(whole: Whole, screened: Pa
 
 @pytest.mark.slow
 def test_two_workers_share_a_screen(screened: Path) -> None:
-    """Killed once: as many are trained as were asked for, none twice, and each verdict counts what was scored by then."""
+    """Killed once: as many are trained as were asked for, none twice; each verdict counts what was scored by then."""
     wanted = 7
     command = [sys.executable, "-m", "stsearch.cli", "run", str(screened), f"--set=search.trials={wanted}"]
     command += ["--set=engine.workers=2", "--set=seed=0"]

@@ -26,7 +26,7 @@ from stsearch.cli.common import format_option, print_json, storage_option
 @click.option(
     "--retest/--no-retest",
     default=None,
-    help="Train them once more at the search's own fidelity, to know its noise [default: where the search did not].",
+    help="Train them once more at the search's own fidelity, to know its noise [default: where evaluate.repeats is 1].",
 )
 @click.option("--records", is_flag=True, help="Train nothing: what the records that are there say.")
 @format_option("table", "json")

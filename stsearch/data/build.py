@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from stsearch.data.cache import (
+    DAMAGED,
     FRAMES,
     UNREADABLE,
     Cache,
@@ -84,7 +85,7 @@ def load_videos(listing: Listing, recipe: VideoRecipe, frames: int, size: int, p
     if damaged := [row for row in cache.rows if row.damage]:
         notes.append(
             f"{len(damaged)} of {len(cache.rows)} videos are damaged and used as far as they can be read: "
-            + _some(damaged)
+            f"{_some(damaged)} (all in {cache.folder / DAMAGED})"
         )
     return _clip_data(job, cache, tuple(notes))
 
@@ -108,7 +109,15 @@ def _names(names: Sequence[str]) -> str:
 
 def _some(rows: Sequence[Row]) -> str:
     more = f"; ... and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    return "; ".join(f"{row.name}: {row.unreadable or row.damage}" for row in rows[:_SHOWN]) + more
+    return "; ".join(map(_line, rows[:_SHOWN])) + more
+
+
+def _line(row: Row) -> str:
+    """What is wrong with a video, on one line whatever its name is."""
+    name = "".join(
+        f"\\x{ord(letter):02x}" if ord(letter) < 32 or 127 <= ord(letter) < 160 else letter for letter in row.name
+    )
+    return f"{name}: {row.unreadable or row.damage}"
 
 
 def _tell_waiting(job: Job) -> None:
@@ -306,9 +315,10 @@ def _append(job: Job, file: int, journal: int, rows: list[Row]) -> None:
 def _finish(job: Job, rows: Sequence[Row]) -> None:
     """Write what is known now that all videos are decoded."""
     unreadable = [row for row in rows if row.unreadable]
-    if unreadable:
-        lines = "".join(f"{row.name}: {row.unreadable}\n" for row in unreadable)
-        (job.folder / UNREADABLE).write_text(lines, encoding="utf-8", errors="surrogateescape")
+    for name, found in ((UNREADABLE, unreadable), (DAMAGED, [row for row in rows if row.damage])):
+        if found:
+            lines = "".join(f"{_line(row)}\n" for row in found)
+            (job.folder / name).write_text(lines, encoding="utf-8", errors="surrogateescape")
     mean, std = _statistics(job, rows)
     total = sum(row.frames for row in rows)
     journal = zlib.crc32(b"".join(row.line() for row in rows))

@@ -38,7 +38,7 @@ from stsearch.errors import UserError, WorldError, unknown
 Progress = Callable[[str, int, int], None]
 """``(what, done, of)``"""
 
-FRAMES, UNREADABLE, CHECKED = "frames.bin", "unreadable.txt", "checked.json"
+FRAMES, UNREADABLE, DAMAGED, CHECKED = "frames.bin", "unreadable.txt", "damaged.txt", "checked.json"
 CHECKED_AT_ONCE = 1 << 30
 """bytes of a cache that are compared with their checksums whenever it is loaded"""
 _CHUNK = 1 << 22

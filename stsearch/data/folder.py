@@ -38,9 +38,9 @@ class _Split:
 def list_folder(recipe: FolderRecipe) -> Listing:
     """The videos in class folders; nothing is opened.
 
-    Raises ``UserError`` for a wrong layout, a class without videos and something that is named
-    like a video and is no file. Without splits, or without ``val``, a part of ``train`` becomes
-    ``val``. Files with other suffixes are passed over and counted in the notes.
+    Raises ``UserError`` for a wrong layout and a class without videos. Without splits, or without
+    ``val``, a part of ``train`` becomes ``val``. Files with other suffixes are passed over and
+    counted in the notes.
     """
     root = folder_at(recipe.path, "path", _LAYOUT)
     splits = _splits(root)
@@ -52,7 +52,7 @@ def list_folder(recipe: FolderRecipe) -> Listing:
     for split in splits:
         for label in classes:
             if label in split.classes:
-                inside = _class_folder(split.folder / label)
+                inside = content(split.folder / label)
                 others += inside.others
                 rows += [
                     Row(f"{split.folder}/{label}/{name}", f"{split.prefix}{label}/{name}", label, split.name)
@@ -98,10 +98,3 @@ def _check_known(splits: Sequence[_Split], names: tuple[str, ...]) -> None:
         unseen = [f"{name}.{did_you_mean(name, names)}" for name in split.classes if name not in names]
         if unseen:
             raise UserError(f"data.path: classes in {split.name!r} that 'train' has not: {some(unseen)}")
-
-
-def _class_folder(folder: Path) -> Content:
-    inside = content(folder)
-    if inside.odd:
-        raise UserError(f"data.path: {str(folder / inside.odd[0])!r} is named like a video and is no file")
-    return inside

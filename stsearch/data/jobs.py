@@ -28,6 +28,7 @@ from stsearch.errors import UserError, WorldError
 DECODING = 1
 """Part of the key; changes when the frames of the same video do."""
 _EDGE = 65_536
+_NO_FILE = "it is no file"
 _GROUP = 256
 _SAMPLE = 32
 _CHANNELS = {"rgb": 3, "flow": 2}
@@ -64,7 +65,7 @@ class Job:
     frames: int
     """of a clip"""
     sizes: tuple[int, ...]
-    """of the files, bytes"""
+    """of the files, bytes; -1 for one that cannot be read"""
     index: Index
     folder: Path
     """of the cache while it is built"""
@@ -84,13 +85,13 @@ def plan_of(times: Times, recipe: VideoRecipe, frames: int) -> Plan:
 
 
 def _look(entries: Sequence[Entry]) -> list[tuple[str, int]]:
-    """A digest of each file's size, first and last 64 KiB, and its size."""
+    """A digest of each file's size, first and last 64 KiB, and its size; of one that cannot be read, why, and -1."""
     found = []
     for entry in entries:
         try:
             about = entry.path.stat()
             if not stat.S_ISREG(about.st_mode):
-                raise UserError(f"data.path: {str(entry.path)!r} is no file")
+                raise OSError(_NO_FILE)
             digest = hashlib.sha256(str(about.st_size).encode())
             with entry.path.open("rb", buffering=0) as stream:
                 digest.update(stream.read(_EDGE))
@@ -98,8 +99,9 @@ def _look(entries: Sequence[Entry]) -> list[tuple[str, int]]:
                     stream.seek(max(_EDGE, about.st_size - _EDGE))
                     digest.update(stream.read(_EDGE))
         except OSError as error:
-            raise UserError(f"data.path: cannot read {entry.path}: {error.strerror or error}") from None
-        found.append((digest.hexdigest(), about.st_size))
+            found.append((f"unreadable: {error.strerror or error}", -1))
+        else:
+            found.append((digest.hexdigest(), about.st_size))
     return found
 
 
@@ -121,7 +123,7 @@ def _content(listing: Listing, progress: Progress) -> tuple[str, tuple[int, ...]
 def make_job(listing: Listing, recipe: VideoRecipe, frames: int, size: int, progress: Progress) -> Job:
     """What clips of ``frames`` x ``size`` x ``size`` of the listed videos need, with the key of its cache.
 
-    Raises ``UserError`` if a file cannot be read or crops do not fit into the frames.
+    Raises ``UserError`` if crops do not fit into the frames.
     """
     shape = frame_shape(recipe, size)
     order = [SPLITS.index(entry.split) for entry in listing.entries]
@@ -142,6 +144,8 @@ def decode_one(job: Job, number: int) -> tuple[Row, Frames | None]:
     Raises ``WorldError`` if the file is no longer the one of the key or memory runs out.
     """
     entry, recipe = job.listing.entries[number], job.recipe
+    if job.sizes[number] < 0:
+        return Row(number, entry.name, unreadable=_why_unreadable(entry.path)), None
     asked: list[Times] = []
 
     def choose(times: Times) -> npt.NDArray[np.int64]:
@@ -175,6 +179,18 @@ def decode_one(job: Job, number: int) -> tuple[Row, Frames | None]:
         damage=video.damage or "",
     )
     return row, frames
+
+
+def _why_unreadable(path: Path) -> str:
+    """Of a file that could not be read when the key was made; ``WorldError`` if it can be by now."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            return _NO_FILE
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror or str(error)
+    raise WorldError(f"{path} changed while videos are decoded; start again when it is written")
 
 
 def _refuse_change(job: Job, number: int) -> None:

@@ -72,8 +72,7 @@ class Content:
 
     folders: tuple[str, ...]
     videos: tuple[str, ...]
-    odd: tuple[str, ...]
-    """named like a video, but no file"""
+    """named like one, whatever they are: what cannot be read is left out when videos are decoded, by name"""
     others: int
     """files without the suffix of a video"""
 
@@ -119,7 +118,6 @@ def content(folder: str | Path) -> Content:
     """What is in ``folder``, read once without asking for each file; ``WorldError`` if it cannot be read."""
     folders: list[str] = []
     videos: list[str] = []
-    odd: list[str] = []
     others = 0
     try:
         with os.scandir(folder) as found:
@@ -127,14 +125,14 @@ def content(folder: str | Path) -> Content:
                 if entry.name.startswith("."):
                     continue
                 if is_video(entry.name):
-                    (videos if entry.is_file() else odd).append(entry.name)
+                    videos.append(entry.name)
                 elif entry.is_dir():
                     folders.append(entry.name)
                 else:
                     others += 1
     except OSError as error:
         raise unreadable(folder, error) from None
-    return Content(tuple(sorted(folders)), tuple(sorted(videos)), tuple(sorted(odd)), others)
+    return Content(tuple(sorted(folders)), tuple(sorted(videos)), others)
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,9 @@ class Table:
 def list_videos(recipe: ListRecipe) -> Listing:
     """The videos of one list, or of a list per split; no video is opened.
 
-    Raises ``UserError`` with all wrong lines of the lists: files that are not there, labels and
-    splits that do not exist. Classes without names are called by their integer.
+    Raises ``UserError`` with all wrong lines of the lists: labels and splits that do not exist, and
+    files that are not there where they are more than ``max_unreadable`` allows; fewer are left out when
+    videos are decoded, by name. Classes without names are called by their integer.
     """
     given = {"train": recipe.path, "val": recipe.val, "test": recipe.test}
     alone = recipe.val is None and recipe.test is None
@@ -107,7 +108,7 @@ def list_videos(recipe: ListRecipe) -> Listing:
     classes = chosen_classes(names, recipe)
     wanted = set(classes)
     rows = [line for line in rows if line[2].label in wanted]
-    faults += _missing(rows)
+    faults += _missing(rows, recipe.max_unreadable)
     check_lines("path", faults)
     found = [row for _, _, row in rows]
     if recipe.group is not None and column is None:
@@ -253,10 +254,15 @@ def _class_names(recipe: ListRecipe) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _missing(rows: Iterable[_Line]) -> list[str]:
-    """A line for every listed file that is not there; similar names are looked for where the line can be shown."""
+def _missing(rows: Sequence[_Line], allowed: float) -> list[str]:
+    """A line for every listed file that is not there; similar names are looked for where the line can be shown.
+
+    None where their share is at most the ``allowed`` one.
+    """
     folders = Folders()
     absent = [(number, file, row) for number, file, row in rows if row.path not in folders]
+    if len(absent) <= allowed * len(rows) + 1e-9:
+        return []
     return [
         f"{file.name} line {number}: there is no file {row.path!r}." + (folders.hint(row.path) if shown < 3 else "")
         for shown, (number, file, row) in enumerate(absent)

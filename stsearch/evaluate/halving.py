@@ -29,7 +29,7 @@ from stsearch.evaluate.evaluators import (
     mean_of,
     training_seed,
 )
-from stsearch.evaluate.recipe import Count, LoopRecipe
+from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
 from stsearch.evaluate.train import Rung, Trainer, Training
 
 
@@ -55,6 +55,13 @@ class HalvingRecipe(LoopRecipe):
     def length(self) -> int:
         """The last rung: accuracy at an earlier one is a point of the whole training's curve."""
         return self.rungs[-1]
+
+    @property
+    def whole(self) -> TrainRecipe:
+        """Plain training of so many epochs, which a network that reaches the last rung has had."""
+        return TrainRecipe.model_validate(
+            {"epochs": self.length} | {name: getattr(self, name) for name in LoopRecipe.model_fields}
+        )
 
 
 def evaluate_by_halving(task: Task, on_epoch: OnEpoch) -> Evaluation:

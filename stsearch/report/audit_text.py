@@ -90,20 +90,39 @@ def _cheaper(report: AuditReport) -> str:
     own = search_signal(report)
     if own is None or own.kendall.low is None or own.name != report.metric:
         return ""
-    less = [s for s in report.signals if s.clips < own.clips and s.against_search.low is not None]
+    cheaper = [s for s in report.signals if s.clips < own.clips]
+    less = [s for s in cheaper if s.against_search.low is not None]
+    unknown = [s.name for s in cheaper if s.against_search.low is None]
     worse = [s.name for s in less if (s.against_search.high or 0) < 0]
     better = [s.name for s in less if (s.against_search.low or 0) > 0]
     rest = [s.name for s in less if s.name not in (*worse, *better)]
     parts = [
-        f"{verdict}: {', '.join(map(named, names))}"
+        f"{verdict}: {_listed(names)}"
         for names, verdict in (
             (better, "better than it"),
             (worse, "worse than it"),
             (rest, "not shown to be worse or better"),
+            (unknown, "without an interval, as they vary too little"),
         )
         if names
     ]
-    return f"Of the signals that cost less training ({len(less)}): {'; '.join(parts)}." if parts else ""
+    if not less:
+        return ""
+    return f"Of the signals that cost less training ({len(cheaper)}, jointly at 95 %): {'; '.join(parts)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, with ``epoch 2, epoch 3, epoch 4`` as ``epochs 2 to 4``."""
+    epochs = [int(name.removeprefix("epoch ")) for name in names if name.startswith("epoch ")]
+    runs: list[list[int]] = []
+    for epoch in epochs:
+        if runs and epoch == runs[-1][-1] + 1:
+            runs[-1].append(epoch)
+        else:
+            runs.append([epoch])
+    said = ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    rest = [named(name) for name in names if not name.startswith("epoch ")]
+    return ", ".join([*([f"{'epoch' if len(epochs) == 1 else 'epochs'} {said}"] if said else []), *rest])
 
 
 def _noise(report: AuditReport) -> str:

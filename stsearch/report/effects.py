@@ -81,7 +81,9 @@ class Effects:
     family_level: float = FAMILY
     """joint level of the intervals that decide what is claimed"""
     trainings: int = 1
-    """of a network, whose mean one result is"""
+    """of a network, whose mean one result is; the fewest, where some were trained again"""
+    most_trainings: int = 1
+    """of a network"""
 
     @property
     def comparisons(self) -> int:
@@ -137,6 +139,7 @@ class Effects:
             "accuracy_of": self.accuracy_of,
             "results": self.results,
             "trainings": self.trainings,
+            "most_trainings": self.most_trainings,
             "networks": self.networks,
             "skipped": self.skipped,
             "family_level": self.family_level,

@@ -247,6 +247,8 @@ def _caveats(effects: Effects) -> list[str]:
     whose = f" ({effects.accuracy_of})" if effects.accuracy_of else ""
     if effects.results > effects.networks:
         trained = "results of one network are averaged"
+    elif effects.most_trainings > effects.trainings:
+        trained = f"that of a network is the mean of its {effects.trainings} to {effects.most_trainings} trainings"
     elif effects.trainings > 1:
         trained = f"that of a network is the mean of its {effects.trainings} trainings"
     else:

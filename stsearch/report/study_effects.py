@@ -51,7 +51,8 @@ def study_effects(
         cost_of=partial(_cost, stored.target_clip, stored.classes, names[1]) if names[1] in COSTS else None,
         accuracy_of=pareto.accuracy_of,
     )
-    return replace(found_effects, trainings=stored.identity["evaluate"].get("repeats", 1))
+    most = max((stored.trainings + len(more) for more in stored.repeats.values()), default=stored.trainings)
+    return replace(found_effects, trainings=stored.trainings, most_trainings=most)
 
 
 def _column(stored: StoredStudy, attributes: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:

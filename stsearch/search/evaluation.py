@@ -19,7 +19,8 @@ from stsearch.data.sources import DATASETS, channels_of, open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.accuracy import accuracy, video_accuracies
-from stsearch.evaluate.evaluators import training_seed
+from stsearch.evaluate.evaluators import EVALUATORS, training_seed
+from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import train, video_probabilities
 from stsearch.nets.build import build
@@ -61,10 +62,13 @@ class Protocol:
 
 
 def _recipe(given: Any, study: str) -> TrainRecipe:
+    """A study's recipe for a whole training."""
+    if isinstance(given, HalvingRecipe):
+        return given.whole
     if not isinstance(given, TrainRecipe):
         raise UserError(
-            f"the study {study!r} evaluates with {getattr(given, 'name')!r}; its networks can be evaluated by plain "
-            "training: --set 'evaluate={name: train}'"
+            f"the study {study!r} evaluates with {getattr(given, 'name')!r} and does not say how to train; give "
+            "a study file that does with --study"
         )
     return given
 
@@ -80,11 +84,8 @@ def stored_protocol(stored: StoredStudy) -> Protocol:
     """That of a study that was run."""
     given = stored.resolved
     data = validate(DATASETS[given["data"]["name"]].recipe, given["data"], f"study {stored.name}")
-    if given["evaluate"]["name"] != "train":
-        raise UserError(
-            f"the study {stored.name!r} does not evaluate by plain training; give a study file with --study"
-        )
-    recipe = validate(TrainRecipe, given["evaluate"], f"study {stored.name}")
+    evaluate = given["evaluate"]
+    recipe = _recipe(validate(EVALUATORS[evaluate["name"]].recipe, evaluate, f"study {stored.name}"), stored.name)
     width, threads = stored.identity["proxy"]["width"], given["engine"]["threads"]
     return Protocol(stored.name, data, recipe, stored.proxy_clip, width, given["seed"], threads)
 
