@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -122,13 +123,122 @@ def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
         assert numbers_in(frames)[:-1] == list(range(len(frames) - 1))
 
 
+def wounded(path: Path, numbers: range) -> Path:
+    """``path`` with zeros in the middle of its packets ``numbers``."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    for number in numbers:
+        middle = content.index(packets[number]) + len(packets[number]) // 2
+        content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+    return path
+
+
+def grainy(count: int) -> np.ndarray:
+    """``counted`` frames that take many bytes."""
+    grain = np.random.default_rng(0).integers(-9, 10, (count, 96, 96, 1))
+    return (counted(count, 96, 96) + grain).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.avi", "mpeg4"), ("v.mkv", "libx264"), ("v.mov", "libx264")])
+def test_damaged_frames_show_the_last_whole_one(tmp_path: Path, name: str, codec: str) -> None:
+    """Named, counted, and the same each time; left out before the first whole one; refused where they are most."""
+    options = {"g": "1", "bf": "0", **({"q": "2"} if codec == "mpeg4" else {"crf": "9"})}
+    path = encode(tmp_path / name, grainy(20), codec, options=options)
+    sound = decode(path).frames
+    video = decode(wounded(path, range(7, 10)))
+    assert video.damage == "3 of 20 frames are damaged"
+    assert np.array_equal(video.frames, sound[[*range(7), 6, 6, 6, *range(10, 20)]])
+    chosen = decode(path, choose=lambda times: np.arange(len(times))[8::9])
+    assert np.array_equal(chosen.frames, sound[[6, 17]])
+    video = decode(wounded(path, range(1)), choose=lambda times: np.arange(len(times)))
+    assert video.damage == "4 of 20 frames are damaged"
+    assert np.array_equal(video.frames, sound[[*range(1, 7), 6, 6, 6, *range(10, 20)]])
+    assert re.fullmatch("1[1-3] of 20 frames are damaged", refusal(wounded(path, range(11, 20)), UnreadableVideo))
+
+
+def test_a_damaged_frame_that_others_refer_to(tmp_path: Path) -> None:
+    """With threads FFmpeg neither says so nor conceals it the same way each time."""
+    path = wounded(encode(tmp_path / "v.mkv", grainy(20), options={"crf": "9", "bf": "0"}), range(8, 9))
+    videos = [decode(path) for _ in range(3)]
+    assert {video.damage for video in videos} == {"1 of 20 frames is damaged"}
+    assert all(np.array_equal(video.frames, videos[0].frames) for video in videos)
+
+
+def test_a_last_picture_that_ends_too_early(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.avi", grainy(20), "mjpeg", "yuvj420p", options={"q": "2"})
+    content, sound = path.read_bytes(), decode(path).frames
+    with av.open(str(path)) as container:
+        last = [bytes(packet) for packet in container.demux(video=0) if packet.size][-1]
+    path.write_bytes(content[: content.index(last) + len(last) * 9 // 10])
+    video = decode(path)
+    assert video.damage == "1 of 20 frames is damaged"
+    assert np.array_equal(video.frames, sound[[*range(19), 18]])
+
+
+def test_joined_transport_streams_are_whole(tmp_path: Path) -> None:
+    """FFmpeg marks the packet at the joint, which is as good as the others."""
+    part = encode(tmp_path / "a.ts", counted(20), options={"crf": "1", "bf": "0"}).read_bytes()
+    path = tmp_path / "v.ts"
+    path.write_bytes(part + part)
+    with av.open(str(path)) as container:
+        assert any(packet.is_corrupt for packet in container.demux(video=0))
+    video = decode(path)
+    assert numbers_in(video.frames) == [*range(20), *range(20)]
+    assert video.damage is None
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels"), [("v.avi", "mjpeg", "yuvj420p"), ("v.mkv", "ffv1", "yuv420p")])
+def test_a_file_shorter_than_its_header_says(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    path = encode(tmp_path / name, grainy(40), codec, pixels)
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    for count in (30, 10):
+        path.write_bytes(content[: content.index(packets[count - 1]) + len(packets[count - 1])])
+        if count == 30:
+            assert decode(path).damage == "the file is cut short: 30 of about 40 frames decode"
+            assert len(decode(path).frames) == 30
+        else:
+            said = "the file is cut short: 10 of about 40 frames decode"
+            assert refusal(path, UnreadableVideo) == said
+    path.write_bytes(content[:-8])  # all frames, but not all of the index
+    assert decode(path).damage is None
+
+
+def test_samples_of_no_size_are_no_frames(tmp_path: Path) -> None:
+    """As some recorders write a picture that is to stay."""
+    path = encode(tmp_path / "v.mov", grainy(20), "mjpeg", "yuvj420p")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"stsz") + 16
+    sizes = list(struct.unpack(">20I", content[place : place + 80]))
+    for number in range(3, 20, 4):
+        sizes[number - 1], sizes[number] = sizes[number - 1] + sizes[number], 0
+    content[place : place + 80] = struct.pack(">20I", *sizes)
+    path.write_bytes(content)
+    video = decode(path)
+    assert len(video.frames) == 15
+    assert video.damage is None
+
+
+def test_a_frame_that_is_not_all_there_is_not_too_large(tmp_path: Path) -> None:
+    path = encode(tmp_path / "v.avi", counted(10), "rawvideo", "yuv420p")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said = refusal(path, UnreadableVideo)
+    assert said.startswith("it breaks after")
+    assert "pixels" not in said
+
+
 def test_a_header_that_lies_about_the_number_of_frames(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.avi", counted(10), "mjpeg", "yuvj420p", options={"q": "1"})
     content = bytearray(path.read_bytes())
     place = content.index(b"avih") + 8 + 16
     assert struct.unpack("<I", content[place : place + 4]) == (10,)
+    stream = content.index(b"strh") + 8 + 32
+    assert struct.unpack("<I", content[stream : stream + 4]) == (10,)
     for claimed in (0, 9, 11, 1_000_000):
-        content[place : place + 4] = struct.pack("<I", claimed)
+        content[place : place + 4] = content[stream : stream + 4] = struct.pack("<I", claimed)
         path.write_bytes(content)
         assert numbers_in(decode(path).frames) == list(range(10))
         assert decode(path, choose=lambda times: np.arange(len(times))).damage is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from stsearch.data.decode import decode, packet_times, probe
+from stsearch.data.decode import UnreadableVideo, decode, packet_times, probe
 from stsearch.data.sampling import plan
 
 COLOURS = np.array(
@@ -132,6 +133,39 @@ def test_the_number_of_lines_does_not_choose_the_matrix(tmp_path: Path) -> None:
     frame = av.VideoFrame.from_ndarray(planes, format="yuv444p")
     encode(tmp_path / "v.mkv", [frame], "ffv1", "yuv444p")
     assert off(decode(tmp_path / "v.mkv").frames, bars(720, 160), 160) <= 2
+
+
+@pytest.mark.parametrize(("codec", "pixels", "top"), [("libx265", "gray", 255), ("ffv1", "gray10le", 1023)])
+@pytest.mark.parametrize("full", [False, True])
+def test_grey_has_the_range_that_it_says(tmp_path: Path, codec: str, pixels: str, top: int, full: bool) -> None:
+    """Which swscale does not look at."""
+    levels = np.array([0, 40, 128, 200, 255])
+    coded = (levels / 255 * top if full else (16 + levels / 255 * 219) * (top + 1) / 256).round()
+    plane: np.ndarray = np.repeat(coded, 32)[None].repeat(32, 0).astype(np.uint8 if top == 255 else np.uint16)
+    frame = av.VideoFrame.from_ndarray(plane, format=pixels)
+    frame.color_range = 2 if full else 1
+    tags = f"log-level=none:lossless=1:range={'full' if full else 'limited'}"
+    options = {"x265-params": tags} if codec == "libx265" else {}
+    path = encode(tmp_path / "v.mkv", [frame] * 3, codec, pixels, options=options, color_range=2 if full else 1)
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).format.name == pixels
+    got = decode(path).frames[1, 16, 16::32].astype(int)
+    assert np.abs(got - levels[:, None]).max() <= 1
+
+
+@pytest.mark.parametrize(("primaries", "matrix"), [(1, 1), (9, 9)])
+def test_a_matrix_derived_from_the_primaries(tmp_path: Path, primaries: int, matrix: int) -> None:
+    """Where that is exactly one that swscale knows; others are refused."""
+    frame = av.VideoFrame.from_ndarray(to_yuv(bars(), matrix, False), format="yuv444p")
+    frame.color_range = 1
+    for given in (primaries, 5):
+        tags: dict[str, Any] = {"colorspace": 12, "color_primaries": given, "color_range": 1}
+        path = encode(tmp_path / "v.mp4", [frame] * 3, pixels="yuv444p", options={"qp": "0"}, **tags)
+        if given == primaries:
+            assert off(decode(path).frames, bars()) <= 2
+        else:
+            with pytest.raises(UnreadableVideo, match="frames of yuv444p cannot be converted"):
+                decode(path)
 
 
 LOSES = {
@@ -357,6 +391,21 @@ def test_stamps_that_go_back_do_not_reorder(tmp_path: Path) -> None:
     video = decode(path)
     assert numbers_in(video.frames) == [*range(20), *range(20)]
     assert np.all(np.diff(video.times) > 0)
+
+
+def test_stamps_that_leap_or_stand_on_each_other(tmp_path: Path) -> None:
+    """Joined parts with hours between them, and a rate that nothing has: neither hides most of the frames."""
+    leap = [40 * number + 20_000_000 * (number >= 20) for number in range(40)]
+    dense = encode(tmp_path / "v.avi", counted(40), "mpeg4", options={"q": "1"})
+    content = bytearray(dense.read_bytes())
+    place = content.index(b"strh") + 8 + 20
+    scale, rate = struct.unpack("<II", content[place : place + 8])
+    assert rate == 25 * scale
+    content[place : place + 8] = struct.pack("<II", 1, 1_000_000)
+    dense.write_bytes(content)
+    for path in (dense, encode(tmp_path / "v.mkv", counted(40), stamps=leap, options={"crf": "1", "bf": "0"})):
+        assert decode(path).times == pytest.approx(np.arange(40) / 25, abs=0.002)
+        assert packet_times(path) == pytest.approx(np.arange(40) / 25, abs=0.002)
 
 
 def test_edit_lists_hide_frames(tmp_path: Path) -> None:

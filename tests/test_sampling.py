@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,9 +98,13 @@ def test_of_a_variable_rate_each_instant_shows_what_is_on_screen() -> None:
         ([], []),
         ([*range(0, 40, 2), 38, *range(42, 60, 2)], [t * 0.2 for t in range(30)]),  # one step is wrong
         ([*range(20), None, *range(21, 40)], [t * 0.1 for t in range(40)]),  # one stamp is missing
+        ([*range(20), *range(9000, 9020)], [t * 0.1 for t in range(40)]),  # joined: a step that no video has
+        ([*range(20), *range(500, 520)], [t * 0.1 for t in (*range(20), *range(500, 520))]),  # a picture that stays
+        ([t * 1200 for t in range(40)], [t * 120 for t in range(40)]),  # one every two minutes
+        ([t / 1000 for t in range(40)], [t / 4 for t in range(40)]),  # ten thousand a second
     ],
 )
-def test_times(stamps: list[int | None], expected: list[float]) -> None:
+def test_times(stamps: list[Any], expected: list[float]) -> None:
     assert frame_times(stamps, 0.1, 4.0) == pytest.approx(expected)
 
 

@@ -18,14 +18,15 @@ from av.stream import Disposition
 
 from stsearch.data.picture import MAX_PIXELS, Fit, Orientation, Painter, Picture, PictureTooLarge, check_pixels
 from stsearch.data.picture import orientation as orientation_of
-from stsearch.data.sampling import Times, frame_times
+from stsearch.data.sampling import MOST_RATE, Times, frame_times
 
 MAX_FRAMES = 100_000
 """Kept frames of one video; beyond it the rest is not decoded."""
 MIN_WHOLE = 0.5
-"""Share of the frames in its table that must be there of a file that is cut short."""
+"""Share of the frames that must be whole, and there of a file that is cut short."""
+_ABOUT = 0.95
+"""Share of the frames that a header promises below which they are missed."""
 _FALLBACK_RATE = 25.0
-_MOST_RATE = 1000.0
 _PLAYLISTS = {"concat", "dash", "hls", "imf", "rtsp", "sdp"}
 _TEXT = {"adf", "bin", "idf", "tty", "xbin"}
 _NOT_SHOWN = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -107,7 +108,8 @@ def decode(
 
     A file in which a packet does not decode is not used: what comes after cannot be trusted to be in
     its place. One that ends before the frames that its table lists is used, and ``Video.damage`` says
-    so, where at least half of them are there. What the decoder conceals counts as decoded.
+    so, where at least half of them are there; likewise one with damaged frames, each of which shows
+    the last whole frame before it. What the decoder conceals without a word counts as whole.
 
     Raises ``NotAVideo`` or ``UnreadableVideo``, each with its reason; ``ValueError`` where only one
     of ``height`` and ``width`` is given; ``UserError`` where ``decoder`` is not installed.
@@ -152,7 +154,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         if formats & _TEXT:
             raise NotAVideo(f"it is text ({container.format.name}), not a video")
         stream = _best(container)
-        stream.thread_type = "SLICE"  # files are decoded side by side; frame threads would only queue
+        stream.thread_type = "NONE"  # files are decoded side by side; with threads, FFmpeg loses marks of damage
         try:
             check_pixels(stream.width, stream.height)
         except PictureTooLarge as error:
@@ -178,26 +180,23 @@ def _best(container: InputContainer) -> av.VideoStream:
 
 def packet_times(path: Path) -> Times:
     """Times ``(N,)`` of the frames that the packets promise, without decoding."""
-    with opened(path) as (container, stream):
-        return _packet_times(container, stream)
-
-
-def _packet_times(container: InputContainer, stream: av.VideoStream) -> Times:
     pts: list[int | None] = []
     dts: list[int | None] = []
-    tiny = 1 if stream.codec_context.name == "mpeg4" else 0  # an encoder's place holder for a later frame
-    try:
-        for packet in container.demux(stream):
-            if packet.size > tiny and not packet.is_discard:
-                pts.append(packet.pts)
-                dts.append(packet.dts)
-    except (FFmpegError, OSError):
-        pass  # what can be decoded up to here shows in decoding
+    with opened(path) as (container, stream):
+        unit, rate = _unit(stream), rate_of(stream)
+        tiny = 1 if stream.codec_context.name == "mpeg4" else 0  # an encoder's place holder for a later frame
+        try:
+            for packet in container.demux(stream):
+                if packet.size > tiny and not packet.is_discard:
+                    pts.append(packet.pts)
+                    dts.append(packet.dts)
+        except (FFmpegError, OSError):
+            pass  # what can be decoded up to here shows in decoding
     if not pts:
         raise UnreadableVideo("it holds no frames")
     known = [stamp for stamp in pts if stamp is not None]
     stamps: list[int | None] = [*sorted(known)] if len(known) == len(pts) else dts
-    return frame_times(stamps, _unit(stream), rate_of(stream))
+    return frame_times(stamps, unit, rate)
 
 
 @dataclass
@@ -205,7 +204,7 @@ class _Decoded:
     """What one pass over a file gave."""
 
     times: Times
-    """``(N,)`` of all frames that decode"""
+    """``(N,)`` of all frames from the first whole one"""
     pictures: dict[int, Picture]
     """by number of the frame"""
     damage: str | None
@@ -221,6 +220,8 @@ class _Progress:
     """Of a pass over a file."""
 
     packets: int = 0
+    decoded: int = 0
+    damaged: int = 0
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
 
@@ -238,17 +239,21 @@ def _decode_pass(path: Path, painter: Painter, wanted: frozenset[int] | None) ->
                     damage = f"only the first {MAX_FRAMES:,} frames are kept"
                     break
                 pictures[number] = _painted(painter, frame, aspect)
-        if not done.pts:
-            raise UnreadableVideo("no frame can be decoded")
-        _refuse_image(container, stream, len(done.pts))
-        damage = damage or _cut_short(len(done.pts), done.packets, _indexed(container, stream))
+        _refuse_image(container, stream, done.decoded)
+        damage = damage or _damage(path, container, stream, done)
         stamps = done.pts if None not in done.pts else done.dts
         return _Decoded(frame_times(stamps, _unit(stream), rate_of(stream)), pictures, damage)
 
 
 def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) -> Iterator[av.VideoFrame]:
-    """All frames in the order in which they decode, counted in ``done``; ``UnreadableVideo`` where it breaks."""
+    """All frames in the order in which they decode, counted in ``done``; ``UnreadableVideo`` where it breaks.
+
+    A damaged frame (FFmpeg fills it with what was in memory) is the last whole one before it; without one, left out.
+    """
     packets = container.demux(stream)
+    trusted = container.format.name != "mpegts"  # there good packets are marked too, where files are joined
+    torn: set[int | None] = set()
+    whole = None
     more = True
     while more:
         try:
@@ -257,20 +262,31 @@ def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) 
                 continue  # an empty packet in mid-stream would end the decoder
             more = packet is not None
             done.packets += packet is not None and not packet.is_discard
+            if packet is not None and packet.is_corrupt and trusted:
+                torn.add(packet.dts if packet.pts is None else packet.pts)
             frames = stream.codec_context.decode(packet)
         except (FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideo(f"it breaks after {len(done.pts):,} frames: {_why(container, error)}") from None
+            raise UnreadableVideo(f"it breaks after {done.decoded:,} frames: {_why(stream, error)}") from None
         for frame in frames:
-            done.pts.append(frame.pts)
-            done.dts.append(frame.dts)
-            yield frame
+            done.decoded += 1
+            if frame.is_corrupt or (frame.dts if frame.pts is None else frame.pts) in torn:
+                done.damaged += 1
+            else:
+                whole = frame
+            if whole is not None:
+                done.pts.append(frame.pts)
+                done.dts.append(frame.dts)
+                yield whole
+    if whole is None:
+        raise UnreadableVideo("all of its frames are damaged" if done.decoded else "no frame can be decoded")
 
 
-def _why(container: InputContainer, error: Exception) -> str:
-    if container.format.name == "webp_pipe":
+def _why(stream: av.VideoStream, error: Exception) -> str:
+    if stream.container.format.name == "webp_pipe":
         return "FFmpeg decodes no animated WebP"
-    more = f"; frames of more than {MAX_PIXELS:,} pixels are not taken" if isinstance(error, ArgumentError) else ""
-    return reason(error) + more
+    small = 0 < stream.width * stream.height <= MAX_PIXELS
+    large = "" if small else f"; frames of more than {MAX_PIXELS:,} pixels are not taken"
+    return reason(error) + (large if isinstance(error, ArgumentError) else "")
 
 
 def _painted(painter: Painter, frame: av.VideoFrame, aspect: float) -> Picture:
@@ -287,21 +303,50 @@ def _refuse_image(container: InputContainer, stream: av.VideoStream, frames: int
         raise NotAVideo(f"it is a still image ({stream.codec_context.name}), not a video")
 
 
-def _cut_short(decoded: int, packets: int, indexed: int) -> str | None:
-    """What a file lacks of the frames in its table; ``UnreadableVideo`` where it is more than half."""
-    if packets >= indexed:
-        return None
-    said = f"the file is cut short: {decoded:,} of {indexed:,} frames decode"
-    if decoded < MIN_WHOLE * indexed:
-        raise UnreadableVideo(said)
-    return said
+def _damage(path: Path, container: InputContainer, stream: av.VideoStream, done: _Progress) -> str | None:
+    """What a file lacks of its frames; ``UnreadableVideo`` where it is more than half."""
+    damaged = f"{done.damaged:,} of {done.decoded:,} frames {'is' if done.damaged == 1 else 'are'} damaged"
+    if done.decoded - done.damaged < MIN_WHOLE * done.decoded:
+        raise UnreadableVideo(damaged)
+    said = [damaged] if done.damaged else []
+    missing, expected, about = done.packets < (indexed := _indexed(container, stream)), indexed, ""
+    if not indexed and _is_cut(path):
+        expected, about = _promised(container, stream, done), "about "
+        missing = done.packets < min(_ABOUT * expected, expected - 2)
+    if missing:
+        said = [f"the file is cut short: {done.decoded:,} of {about}{expected:,} frames decode", *said]
+        if done.decoded < MIN_WHOLE * expected:
+            raise UnreadableVideo(said[0])
+    return "; ".join(said) or None
 
 
 def _indexed(container: InputContainer, stream: av.VideoStream) -> int:
     """Frames in the file's table of frames; 0 in containers whose table is not of all frames."""
     if "mov" not in container.format.name.split(","):
         return 0
-    return sum(not entry.is_discard for entry in stream.index_entries)
+    return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries)
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether an AVI or Matroska file is shorter than it says; the number of frames alone is often wrong."""
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    if head[:4] == b"RIFF":
+        return os.path.getsize(path) < 8 + int.from_bytes(head[4:8], "little")
+    begin = head.find(b"\x18\x53\x80\x67") + 4 if head[:4] == b"\x1a\x45\xdf\xa3" else 0  # of the segment's size
+    length = 9 - head[begin].bit_length() if 4 <= begin < len(head) else 0  # by the zeros before its first one
+    unknown = (1 << 7 * length) - 1
+    size = int.from_bytes(head[begin : begin + length], "big") & unknown
+    return size != unknown and os.path.getsize(path) < begin + length + size
+
+
+def _promised(container: InputContainer, stream: av.VideoStream, done: _Progress) -> int:
+    """Frames by the header: AVI's number, or as many as fill the time of Matroska's only stream."""
+    stamps = sorted(stamp for stamp in done.pts if stamp is not None)
+    if container.format.name == "avi" or not stamps or len(container.streams) > 1:
+        return stream.frames
+    step = (stamps[-1] - stamps[0]) * _unit(stream) / (len(stamps) - 1) if len(stamps) > 1 else 1 / rate_of(stream)
+    return done.packets - 1 + round(((container.duration or 0) / 1e6 - stamps[-1] * _unit(stream)) / step)
 
 
 def _unit(stream: av.VideoStream) -> float:
@@ -311,7 +356,7 @@ def _unit(stream: av.VideoStream) -> float:
 def rate_of(stream: av.VideoStream) -> float:
     """Frames per second by the header, within reason."""
     for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and 0 < rate <= _MOST_RATE:
+        if rate and 0 < rate <= MOST_RATE:
             return float(rate)
     return _FALLBACK_RATE
 
@@ -319,20 +364,13 @@ def rate_of(stream: av.VideoStream) -> float:
 def first_picture(path: Path) -> Picture:
     """The first frame ``(H, W, 3)``, upright, at its own size; raises as ``decode`` does."""
     with opened(path) as (container, stream):
-        return _painted(Painter(None, None, "stretch"), _first(container, stream), 1.0)
-
-
-def _first(container: InputContainer, stream: av.VideoStream) -> av.VideoFrame:
-    frame = next(_frames(container, stream, _Progress()), None)
-    if frame is None:
-        raise UnreadableVideo("no frame can be decoded")
-    return frame
+        return _painted(Painter(None, None, "stretch"), next(_frames(container, stream, _Progress())), 1.0)
 
 
 def probe(path: Path) -> Probe:
     """Facts about ``path``; only its first frame is decoded. Raises as ``decode`` does."""
     with opened(path) as (container, stream):
-        first = _first(container, stream)
+        first = next(_frames(container, stream, _Progress()))
         turn: Orientation = orientation_of(first)
         times = packet_times(path)
         _refuse_image(container, stream, len(times))

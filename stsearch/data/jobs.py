@@ -25,7 +25,7 @@ from stsearch.data.recipe import VideoRecipe
 from stsearch.data.sampling import Plan, Times, plan
 from stsearch.errors import UserError, WorldError
 
-DECODING = 1
+DECODING = 2
 """Part of the key; changes when the frames of the same video do."""
 _EDGE = 65_536
 _NO_FILE = "it is no file"

@@ -10,7 +10,7 @@ import av
 import av.filter
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, Interpolation, VideoReformatter
 
 Fit = Literal["stretch", "crop"]
 Picture = npt.NDArray[np.uint8]
@@ -18,6 +18,10 @@ Picture = npt.NDArray[np.uint8]
 MAX_PIXELS = 2**26
 """Of one frame (8192 x 8192); a larger one is refused before memory is taken for it."""
 _EXACT = Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+_CHROMA_DERIVED = 12
+"""AVColorSpace: the matrix that follows from the primaries, which swscale does not know by this name."""
+_DERIVED: dict[int, int] = {ColorPrimaries.BT709: 1, ColorPrimaries.BT2020: 9}
+"""Primaries for which it is exactly another AVColorSpace."""
 
 
 class PictureTooLarge(Exception):
@@ -107,6 +111,8 @@ class Painter:
         return np.ascontiguousarray(picture[top : top + height, left : left + width])
 
     def _scaled(self, frame: av.VideoFrame, height: int, width: int) -> Picture:
+        if frame.colorspace == _CHROMA_DERIVED:
+            frame.colorspace = _DERIVED.get(frame.color_primaries, frame.colorspace)
         if frame.interlaced_frame:
             frame = self._woven(frame)
         same = (height, width) == (frame.height, frame.width)
@@ -114,7 +120,10 @@ class Painter:
         scaled = self._scaler.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
         pixels = scaled.to_ndarray()
         assert pixels.dtype == np.uint8
-        return np.asarray(pixels, dtype=np.uint8)
+        picture = np.asarray(pixels, dtype=np.uint8)
+        if frame.format.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
+            return _expanded(frame.format.components[0].bits)[picture]
+        return picture
 
     def _woven(self, frame: av.VideoFrame) -> av.VideoFrame:
         """``frame`` without the mark of being interlaced, for which swscale would scale its fields one by one."""
@@ -128,6 +137,12 @@ class Painter:
         woven = self._weavers[kind].pull()
         assert isinstance(woven, av.VideoFrame)
         return woven
+
+
+def _expanded(bits: int) -> npt.NDArray[np.uint8]:
+    """``(256,)`` what limited grey of ``bits`` bits is, which swscale takes for full range."""
+    luma = np.arange(256) / 255 * (2**bits - 1) / 2 ** (bits - 8)
+    return np.asarray(((luma - 16) / 219 * 255).round().clip(0, 255), dtype=np.uint8)
 
 
 def check_pixels(width: int, height: int) -> None:

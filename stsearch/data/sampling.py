@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+MOST_RATE = 1000.0
+"""Frames per second above which a rate, or the time stamps of a file, say nothing."""
+
 Times = npt.NDArray[np.float64]
 _FAULTS = 0.1
 """Share of missing or backward stamps above which the time stamps of a file say nothing."""
+_LONGEST = 60.0
+"""Seconds up to which a frame may be on screen in any video."""
 _ROUNDING = 0.05
 """Share of a frame's time by which a stamp may be rounded; 1 ms in Matroska."""
 
@@ -32,8 +37,9 @@ def frame_times(stamps: Sequence[int | None], unit: float, rate: float) -> Times
     """Seconds ``(N,)`` from the first frame, strictly increasing, of frames in the order they are shown.
 
     ``stamps`` count in ``unit`` seconds. A missing stamp, or one that is not after all stamps before
-    it, lies between its neighbours; where more than a tenth of the stamps are such, frames are spread
-    evenly at ``rate`` per second.
+    it, lies between its neighbours; where more than a tenth of the stamps are such, or nine tenths are
+    closer than at ``MOST_RATE`` frames per second, frames are spread evenly at ``rate`` per second. A
+    step that no video has (joined files) is as long as the middle one.
     """
     count = len(stamps)
     values = np.array([np.nan if stamp is None else stamp for stamp in stamps], dtype=np.float64)
@@ -42,11 +48,22 @@ def frame_times(stamps: Sequence[int | None], unit: float, rate: float) -> Times
     good = np.flatnonzero(known > latest)
     if len(good) < 2 or count - len(good) > _FAULTS * count:
         return np.arange(count) / rate
-    step = float(np.median(np.diff(values[good]) / np.diff(good)))
+    steps, spans = np.diff(values[good]), np.diff(good)
+    step = float(np.median(steps / spans))
+    steps = np.where(_absurd(steps * unit), step * spans, steps)
+    if float(np.quantile(steps / spans, 1 - _FAULTS)) * unit * MOST_RATE < 1 - _ROUNDING:
+        return np.arange(count) / rate
+    at = np.concatenate([[0.0], np.cumsum(steps)])
     places = np.concatenate([[-1], good, [count]])
-    ends = values[good[0]] - (good[0] + 1) * step, values[good[-1]] + (count - good[-1]) * step
-    filled: Times = np.interp(np.arange(count), places, np.concatenate([ends[:1], values[good], ends[1:]]))
+    ends = -(good[0] + 1) * step, at[-1] + (count - good[-1]) * step
+    filled: Times = np.interp(np.arange(count), places, np.concatenate([ends[:1], at, ends[1:]]))
     return np.asarray((filled - filled[0]) * unit, dtype=np.float64)
+
+
+def _absurd(seconds: Times) -> npt.NDArray[np.bool_]:
+    """Steps ``(N,)`` longer than a minute and ten times all that are shorter; none where they are no exception."""
+    long = seconds > max(_LONGEST, 10 * float(seconds[seconds <= _LONGEST].sum()))
+    return long & (float(long.mean()) <= _FAULTS)
 
 
 def plan(times: Times, *, frames: int, span: float, windows: int, fps: float | None) -> Plan:
