@@ -521,7 +521,28 @@ def test_json_of_run_and_pareto_are_the_same(tiny: Path, cli: Cli) -> None:
         assert set(row) >= {"trial", "network", "architecture", "video_top1", "gmacs", "params", "activations"}
     for row in data["references"]:
         assert isinstance(row["dominated_by"], list)
+        mine = (row["video_top1"], row["gmacs"])
+        beaten = [
+            other["network"]
+            for other in data["front"]
+            if (other["video_top1"], other["gmacs"]) != mine
+            and other["video_top1"] <= mine[0]
+            and other["gmacs"] >= mine[1]
+        ]
+        assert row["dominates"] == beaten
+    assert [row["network"] for row in data["references"] if row["trial"] is None] == ["R2D-18"]
     assert [line for line in ran.stderr.splitlines() if line.startswith("[3/3]")]
+
+
+def test_a_reader_says_that_the_file_was_edited_since(tiny: Path, cli: Cli) -> None:
+    assert cli("run", str(tiny), "--quiet", "--set=search.trials=1").returncode == 0
+    assert cli("pareto", str(tiny)).stderr == ""
+    tiny.write_text(tiny.read_text().replace("epochs: 1,", "epochs: 7,").replace("trials: 4", "trials: 9"))
+    note = f"note: the study was run with other settings than {tiny} has now: evaluate.epochs: 1, not 7\n"
+    for command in (("pareto", str(tiny)), ("report", str(tiny), "--format", "md")):
+        answer = cli(*command)
+        assert (answer.returncode, answer.stderr) == (0, note)
+    assert cli("pareto", "tiny").stderr == ""
 
 
 def test_the_dashboard_sees_infeasible_trials_as_such(tiny: Path) -> None:

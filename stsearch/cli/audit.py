@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from stsearch.cli.common import format_option, print_json, storage_option
+from stsearch.cli.common import format_option, print_json, say_edits, storage_option
 
 
 @click.command()
@@ -61,6 +61,7 @@ def audit(
     from stsearch.search.reading import read_study
 
     stored = read_study(study, storage)
+    say_edits(study, stored)
     parts, engine = fidelities(stored, overrides, retest)
     chosen = sample(stored, pareto_of(stored), networks or NETWORKS, seed)
     plan = make_plan(stored, chosen, parts, engine, seed)

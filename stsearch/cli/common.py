@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from stsearch.search.reading import StoredStudy
     from stsearch.space.architecture import Architecture
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +53,14 @@ def clip_options(function: F) -> F:
 def print_json(data: Any) -> None:
     """``data`` on stdout."""
     click.echo(json.dumps(data, indent=2))
+
+
+def say_edits(study: str, stored: StoredStudy) -> None:
+    """A note on stderr where STUDY is a file that says otherwise than its study was run."""
+    from stsearch.search.edited import edits
+
+    if found := edits(study, stored):
+        click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
 
 
 def find_architecture(text: str, storage: str | None = None) -> Architecture:

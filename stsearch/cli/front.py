@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import format_option, print_json, storage_option
+from stsearch.cli.common import format_option, print_json, say_edits, storage_option
 from stsearch.errors import UserError
 
 
@@ -27,6 +27,8 @@ def pareto(
     from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
     from stsearch.search.reading import read_study
 
+    if with_effects and form == "csv":
+        raise UserError("--effects: CSV has the networks alone; use --format json or table")
     effects = None
     if study == PUBLISHED_STUDY and storage is None:
         result = published(int(frames or 16))
@@ -38,6 +40,7 @@ def pareto(
         raise UserError("--frames goes with `stsearch pareto published` only; a study has its own target")
     else:
         stored = read_study(study, storage)
+        say_edits(study, stored)
         result = pareto_of(stored)
         if with_effects:
             from stsearch.report.study_effects import study_effects

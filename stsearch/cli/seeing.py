@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import storage_option
+from stsearch.cli.common import say_edits, storage_option
 
 
 @click.command()
@@ -44,6 +44,7 @@ def report(study: str, storage: str | None, output: Path | None, form: str | Non
     from stsearch.search.reading import read_study
 
     stored = read_study(study, storage)
+    say_edits(study, stored)
     if form == "md" and output is None:
         click.echo(render(stored, form), nl=False)
         return

@@ -41,7 +41,7 @@ def report_of(stored: StoredStudy, command: str = "") -> Report:
     details = _details(stored, whole)
     wanted = [*wanted_keys(stored), "seconds", "clips_per_second", WORKER]
     attributes = stored.attributes(wanted, stored.complete)
-    effort = _effort(stored, attributes, began, ended)
+    effort = _effort(stored, attributes, whole, began, ended)
     pareto = _thinned(stored, whole)
     networks = tuple(_networks(pareto, details))
     effects, why_no_effects = _effects(stored, pareto, attributes)
@@ -146,7 +146,11 @@ def _growth(stored: StoredStudy, ended: Sequence[str]) -> tuple[tuple[int, float
 
 
 def _effort(
-    stored: StoredStudy, attributes: Sequence[Mapping[str, Any]], began: Sequence[str], ended: Sequence[str]
+    stored: StoredStudy,
+    attributes: Sequence[Mapping[str, Any]],
+    pareto: Pareto,
+    began: Sequence[str],
+    ended: Sequence[str],
 ) -> Effort:
     kept = [v for k, v in stored.user_attributes.items() if k.startswith(REFERENCE) and v.get("state") == "complete"]
     trainings = [*attributes, *kept]
@@ -154,6 +158,8 @@ def _effort(
     speeds = [found["clips_per_second"] for found in trainings if "clips_per_second" in found]
     workers = {(w.get("host"), w.get("pid"), w.get("born")) for f in trainings if isinstance(w := f.get(WORKER), dict)}
     further = [repeat for found in stored.repeats.values() for repeat in found]
+    halted = np.flatnonzero(np.isin(stored.numbers, list(pareto.halved.at_rungs if pareto.halved else ())))
+    pieces = stored.attributes(["seconds"], halted) if len(halted) else []
     first = min(filter(None, began), default="")
     last = max(filter(None, ended), default="")
     return Effort(
@@ -161,6 +167,7 @@ def _effort(
         seconds=float(sum(seconds)),
         repeats=len(further),
         repeats_seconds=float(sum(repeat.seconds for repeat in further)),
+        stopped_seconds=float(sum(piece.get("seconds", 0.0) for piece in pieces)),
         timed=len(seconds),
         clips_per_second=median(speeds) if speeds else None,
         began=first[:16],

@@ -95,6 +95,8 @@ class Effort:
     """trainings of near-ties after the search"""
     repeats_seconds: float
     """of these"""
+    stopped_seconds: float
+    """of pieces of trainings that ended at a rung of successive halving"""
     timed: int
     """of these trainings, those that noted their seconds"""
     clips_per_second: float | None
@@ -119,7 +121,7 @@ class Effort:
     @property
     def total(self) -> float:
         """Seconds of all trainings."""
-        return self.seconds + self.repeats_seconds
+        return self.seconds + self.repeats_seconds + self.stopped_seconds
 
     @property
     def mean(self) -> float | None:
@@ -250,7 +252,13 @@ class Report:
         parts = [f"{on_front} on the front", f"{beaten} dominated by it"]
         if over:
             parts.append(f"{over} over the budget")
-        return f"Of {counted(len(self.paper), 'network')} of the paper trained beside them: {', '.join(parts)}."
+        said = [f"Of {counted(len(self.paper), 'network')} of the paper trained beside them: {', '.join(parts)}."]
+        for network in self.paper:
+            if beats := self.pareto.dominates(network.record):
+                where = "outside the space" if network.record.trial is None else "over the budget"
+                whom = f"{len(beats)} of the {counted(len(self.front), 'network')} on the front"
+                said.append(f"{network.record.network}, {where}, dominates {whom}.")
+        return " ".join(said)
 
     @property
     def standing(self) -> str:

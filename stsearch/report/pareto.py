@@ -92,6 +92,15 @@ class Pareto:
             if other.architecture != record.architecture and dominates(values, mine)
         ]
 
+    def dominates(self, record: Record) -> list[str]:
+        """Names of the front's networks that ``record`` dominates, as one outside the space or over the budget may."""
+        mine = self._values([record])[0]
+        return [
+            other.network
+            for other, values in zip(self.front, self._values(self.front), strict=True)
+            if dominates(mine, values)
+        ]
+
     def _row(self, record: Record) -> dict[str, Any]:
         sure = self.certainty(record)
         named = {"trial": record.trial, "network": record.network, "architecture": record.architecture}
@@ -135,6 +144,7 @@ class Pareto:
                     **r.metrics,
                     "feasible": r.feasible,
                     "dominated_by": self.dominated_by(r),
+                    "dominates": self.dominates(r),
                 }
                 for r in self.references
             ],

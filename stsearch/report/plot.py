@@ -310,7 +310,8 @@ def _plotly(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> Any:
         )
     if axes.x in pareto.budget:
         cap = _scaled(axes.x, pareto.budget[axes.x])
-        figure.add_vline(cap, line_dash="dash", line_color="#555555", annotation_text=f"budget {cap:g}")
+        said = {"annotation_text": f"budget {cap:g}", "annotation_position": "bottom left"}
+        figure.add_vline(cap, line_dash="dash", line_color="#555555", **said)
     drawn, labels = _matplotlib(pareto, axes, size)
     for label in labels:
         _annotate(figure, label)

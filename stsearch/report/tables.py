@@ -15,6 +15,7 @@ from rich.table import Table
 from stsearch.report.confidence import Confidence
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.words import counted
 from stsearch.search.reading import Record
 from stsearch.space.cost import NetworkCost
 
@@ -54,7 +55,7 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     """The front and the paper's networks beside it."""
     columns = _columns(pareto, brief=True)
     console.print(
-        f"[bold]{pareto.study}[/bold]: {pareto.trained} networks trained"
+        f"[bold]{pareto.study}[/bold]: {counted(pareto.trained, 'network')} trained"
         + (f", {pareto.failed} failed" if pareto.failed else "")
         + (f", {pareto.pruned} pruned" if pareto.pruned else "")
         + pareto.spared,
@@ -112,7 +113,9 @@ def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
         elif by:
             place = by[0] + (f" and {len(by) - 1} more" if len(by) > 1 else "")
         else:
-            place = "-"
+            place = "-" if record.trial is not None or not record.feasible else "- (outside the space)"
+        if over := pareto.dominates(record):
+            place += f", dominates {len(over)} of the {len(pareto.front)} on the front"
         if not record.feasible:
             place += " (over budget)"
         table.add_row(record.network, *_cells(record, columns), place)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,7 +298,7 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
     """
     study_name, url = study_place(name, storage)
     if not exists(url):
-        known = names("studies")
+        known = sorted({*names("studies"), *(path.stem for path in Path("studies").glob("*.db"))})
         hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
         raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
     with reading(url) as connection:
