@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+from stsearch.errors import UserError
 
 settings.register_profile("any machine", deadline=None)  # a busy one takes its time now and then
 settings.load_profile("any machine")
@@ -65,6 +70,20 @@ def cli() -> Cli:
         )
 
     return call
+
+
+def awaited(process: subprocess.Popen[Any], ready: Callable[[], Any]) -> Any:
+    """What ``ready`` answers as soon as it is true; ``None`` where the process ends or 200 s pass first.
+
+    ``UserError`` is no answer yet: the study is not there.
+    """
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+        with contextlib.suppress(UserError):
+            if answer := ready():
+                return answer
+    return None
 
 
 def write_video(path: Path, frames: np.ndarray, fps: int = 25, codec: str = "libx264") -> None:

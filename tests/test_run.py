@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -31,13 +30,13 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report.pareto import pareto_of, trial_architecture
 from stsearch.search import worker
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
-from stsearch.search.reading import read_study
+from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import FAILURES_IN_A_ROW, bury_dead, open_session, standing
 from stsearch.search.spec import Study, load_study
 from stsearch.search.storage import Lock, open_storage, open_study, surely_dead, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
-from tests.conftest import Cli
+from tests.conftest import Cli, awaited
 
 pytestmark = pytest.mark.slow
 
@@ -210,11 +209,7 @@ def test_ctrl_c_of_the_command(tiny: Path) -> None:
         "--set=engine.workers=2",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 200
-    while time.monotonic() < until:
-        time.sleep(0.5)
-        if Path("studies/tiny.db").exists() and len(finished({})) >= 2:
-            break
+    assert awaited(process, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
     before = len(finished({}))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=100)
@@ -249,6 +244,11 @@ def test_ctrl_c_leaves_no_trial_without_its_reason(tiny: Path, moment: str) -> N
     assert trial.user_attrs[REASON] == "interrupted: stopped by the user"
 
 
+def running(stored: StoredStudy) -> list[dict[str, Any]]:
+    """The ``worker`` of the trials that run."""
+    return stored.attributes(["worker"], stored.rows("RUNNING"))
+
+
 def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
     """The kernel kills one of two workers, as when memory runs out."""
     command = [
@@ -256,16 +256,8 @@ def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
         "--set=data.clips=120",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    victim = None
-    until = time.monotonic() + 200
-    while victim is None and time.monotonic() < until:
-        time.sleep(0.3)
-        with contextlib.suppress(UserError):  # it has not begun yet
-            stored = read_study("tiny")
-            workers = [found["worker"] for found in stored.attributes(["worker"], stored.rows("RUNNING")) if found]
-            victim = workers[0]["pid"] if workers else None
-    assert victim is not None
-    os.kill(victim, signal.SIGKILL)
+    workers = awaited(process, lambda: list(filter(None, running(read_study("tiny")))))
+    os.kill(workers[0]["worker"]["pid"], signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert "a worker was killed (exit code -9); the others take over" in errors
@@ -472,8 +464,7 @@ def test_two_workers_on_postgresql_killed_once(tiny: Path, postgres: str) -> Non
         "--set=search.trials=10", "--set=engine.workers=2", "--set=search.start_with=paper",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(9)
+    assert awaited(process, lambda: read_study("tiny", postgres).rows("COMPLETE").size >= 2)
     process.kill()
     process.wait()
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)

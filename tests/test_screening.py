@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from stsearch.errors import SpecError, UserError
+from stsearch.errors import SpecError
 from stsearch.evaluate.evaluators import EVALUATORS, Scored, ScoreRecipe, Task
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.report.audit_plan import sample
@@ -41,7 +40,7 @@ from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.space.architecture import parse_placement
 from stsearch.space.published import NETWORKS
-from tests.conftest import TINY
+from tests.conftest import TINY, awaited
 
 SCREENED = TINY.replace("batch: 12", "batch: 12, video_clips: 1") + "seed: 8\n"
 SCREENED = SCREENED.replace("trials: 4", "trials: 4, screen: {score: naswot, clips: 8}")
@@ -294,13 +293,8 @@ def test_two_workers_share_a_screen(screened: Path) -> None:
     command = [sys.executable, "-m", "stsearch.cli", "run", str(screened), f"--set=search.trials={wanted}"]
     command += ["--set=engine.workers=2", "--set=seed=0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < until:
-        time.sleep(0.2)
-        with contextlib.suppress(UserError):
-            stored = read_study("screened")
-            if len(stored.rows("COMPLETE")) >= 2 and len(stored.rows("PRUNED")):
-                break
+    stored = partial(read_study, "screened")
+    assert awaited(process, lambda: stored().rows("COMPLETE").size >= 2 and stored().rows("PRUNED").size)
     process.send_signal(signal.SIGKILL)
     process.wait()
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
