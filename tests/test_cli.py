@@ -131,7 +131,9 @@ def test_csv() -> None:
         (["run", "quickstart", "--set", "name=a?b"], "a study's name is of letters, digits"),
         (["run", "quickstart", "--set", "name=published"], "and is not 'published'"),
         (["run", "quickstart", "--storage", "postgresql://u:secret@h:port/d"], "'postgresql://...@h:port/d' is no"),
-        (["paretto"], "no such command 'paretto'. Did you mean 'pareto'?"),
+        (["paretto"], "unknown command 'paretto'. Did you mean 'pareto'? Allowed: audit, dashboard,"),
+        (["data", "bild"], "unknown command 'bild'. Did you mean 'build'? Allowed: build, list,"),
+        (["pareto", "quickstart", "--format", "cvs"], "unknown format 'cvs'. Did you mean 'csv'? Allowed: table, json"),
     ],
 )
 def test_wrong_input_is_one_line_and_writes_nothing(tmp_path: Path, arguments: list[str], part: str) -> None:
@@ -141,11 +143,21 @@ def test_wrong_input_is_one_line_and_writes_nothing(tmp_path: Path, arguments: l
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_console_script_says_it_in_one_line_without_traceback(cli: Cli) -> None:
-    result = cli("profile", "MC33-18")
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["profile", "MC33-18"], "stsearch: unknown network 'MC33-18'."),
+        (["run", "--sed", "3"], "stsearch run: unknown option '--sed'. Did you mean '--set'? Allowed: --set, "),
+        (["run", "a", "b"], "stsearch run: got unexpected extra argument (b)"),
+        (["profile", "MC3-18", "--frames", "x"], "stsearch profile: invalid value for '--frames': 'x' is not a valid"),
+        (["data", "show"], "stsearch data show: missing argument '"),
+    ],
+)
+def test_the_console_script_says_it_in_one_line_without_traceback(cli: Cli, arguments: list[str], start: str) -> None:
+    result = cli(*arguments)
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("stsearch: unknown network 'MC33-18'.")
+    assert result.stderr.startswith(start)
     assert result.stderr.count("\n") == 1
 
 

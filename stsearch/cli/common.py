@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from stsearch.errors import UserError, unknown
+
 if TYPE_CHECKING:
     from stsearch.search.reading import StoredStudy
     from stsearch.space.architecture import Architecture
@@ -15,12 +17,36 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Group(click.Group):
+    """Suggests a command for a misspelt one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise UserError(unknown("command", name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+class OneOf(click.Choice[str]):
+    """One of some words; another is answered like any unknown name."""
+
+    def __init__(self, what: str, *choices: str) -> None:
+        super().__init__(choices)
+        self.what = what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """``value`` if it is one of them; ``UserError`` otherwise."""
+        if value not in self.choices:
+            raise UserError(unknown(self.what, value, self.choices))
+        return str(value)
+
+
 def format_option(*choices: str) -> Callable[[F], F]:
     """``--format``: a table for people, the rest for programs."""
     return click.option(
         "--format",
         "form",
-        type=click.Choice(choices),
+        type=OneOf("format", *choices),
         default="table",
         show_default=True,
         help="How results are printed on stdout.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import format_option, print_json
+from stsearch.cli.common import Group, format_option, print_json
 from stsearch.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DAY_S = 86_400
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Build, list, verify and prune the caches of decoded clips; look into video files."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import OneOf, find_architecture, format_option, print_json, storage_option
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of --study, as in data.span=2."
 )
 @click.option("--fuse", is_flag=True, help="Also the mean of the networks' softmax: RGB and optical flow.")
-@click.option("--split", type=click.Choice(["val", "test"]), default="val", show_default=True)
+@click.option("--split", type=OneOf("split", "val", "test"), default="val", show_default=True)
 @click.option("--per-class", is_flag=True, help="Print video@1 of every class too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @storage_option

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import format_option, print_json, say_edits, storage_option
+from stsearch.cli.common import OneOf, format_option, print_json, say_edits, storage_option
 from stsearch.errors import UserError
 
 
@@ -16,7 +16,9 @@ from stsearch.errors import UserError
 @storage_option
 @click.option("--plot", "plots", multiple=True, metavar="FILE", help="Draw the front: .png, .svg, .pdf or .html.")
 @click.option(
-    "--frames", type=click.Choice(["8", "16"]), help="For `published`: clips of 8 or 16 frames [default: 16]."
+    "--frames",
+    type=OneOf("number of frames", "8", "16"),
+    help="For `published`: clips of 8 or 16 frames [default: 16].",
 )
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
 @format_option("table", "json", "csv")

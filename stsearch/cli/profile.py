@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from stsearch.cli.common import clip_options, find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import OneOf, clip_options, find_architecture, format_option, print_json, storage_option
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Network:
 @click.option("--measure", is_flag=True, help="Time it, whole and stage by stage, forward and in training.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="DIR", help="Write a trace for TensorBoard into DIR.")
 @click.option("--summary", type=click.Path(path_type=Path), metavar="DIR", help="Read the traces in DIR; no NETWORK.")
-@click.option("--mode", type=click.Choice(["forward", "training"]), default="training", help="What --trace records.")
+@click.option("--mode", type=OneOf("mode", "forward", "training"), default="training", help="What --trace records.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
 @click.option("--batch", "batches", type=int, multiple=True, help="Clips at once; may be given often.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import say_edits, storage_option
+from stsearch.cli.common import OneOf, say_edits, storage_option
 
 
 @click.command()
@@ -37,7 +37,7 @@ def dashboard(study: str, storage: str | None, port: int, browse: bool) -> None:
 @click.argument("study", default="quickstart")
 @storage_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to [default: STUDY.html].")
-@click.option("--format", "form", type=click.Choice(["html", "md"]), help="[default: what FILE ends in, else html]")
+@click.option("--format", "form", type=OneOf("format", "html", "md"), help="[default: what FILE ends in, else html]")
 def report(study: str, storage: str | None, output: Path | None, form: str | None) -> None:
     """Write one page about STUDY that needs no network: where time pays, the front, what was made how."""
     from stsearch.report.write import render, write_report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import clip_options, format_option, print_json
+from stsearch.cli.common import OneOf, clip_options, format_option, print_json
 from stsearch.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _space_facts(found: SearchSpace, table: Any, max_gmacs: float | None) -> dic
 @click.option("--measure", type=click.IntRange(3, 10_000), metavar="N", help="Time N networks: do FLOPs tell latency?")
 @click.option(
     "--check",
-    type=click.Choice(["nni"]),
+    type=OneOf("export", "nni"),
     help="Count multiply-adds three ways: closed form, torch, and NNI's profiler.",
 )
 @click.option(
