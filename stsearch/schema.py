@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +20,8 @@ class Strict(BaseModel):
     """Base of all specs: no coercion, no unknown keys, frozen."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    MEANT: ClassVar[Mapping[str, str]] = {}
+    """keys of a like spec, and what stands for them in this one"""
 
 
 class _Loader(yaml.SafeLoader):
@@ -125,8 +127,10 @@ def _fault(model: type[BaseModel], detail: ErrorDetails) -> _Fault:
     said = f"; given {given!r}"
     if detail["type"] == "extra_forbidden":
         *above, key = detail["loc"]
-        allowed = list(_model_at(model, tuple(above)).model_fields)
-        return _Fault(f"unknown key {key!r}.{did_you_mean(str(key), allowed)} Allowed: {quoted(allowed)}.")
+        here = _model_at(model, tuple(above))
+        allowed, meant = list(here.model_fields), getattr(here, "MEANT", {}).get(key)
+        hint = f" Did you mean {meant!r}?" if meant else did_you_mean(str(key), allowed)
+        return _Fault(f"unknown key {key!r}.{hint} Allowed: {quoted(allowed)}.")
     if detail["type"] == "missing":
         return _Fault("is missing")
     if detail["type"] == "literal_error":

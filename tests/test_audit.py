@@ -155,6 +155,8 @@ def test_its_numbers_are_those_of_the_records(tiny_study: StoredStudy, cli: Cli)
     assert table.returncode == 0, table.stderr
     assert max(map(len, table.stdout.splitlines())) <= 80
     assert "published order" in table.stdout
+    other = cli("audit", "tiny", "--networks", "11", "--records", "--set=evaluate.epochs=5", "--seed=3", COLUMNS="200")
+    assert "Audited otherwise: 11 networks with evaluate.epochs: 5 -> 6, seed: 3 -> 0." in other.stdout
 
 
 def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_path: Path) -> None:

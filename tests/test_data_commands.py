@@ -72,6 +72,9 @@ def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
     assert (whole["codec"], whole["frames"], whole["decoded"], whole["fps"]) == ("h264", 12, 12, 25.0)
     assert "Invalid data" in broken["unreadable"]
     assert ran.stderr == "stsearch: 1 of 2 files cannot be read\n"
+    lines = cli("data", "show", "clips/train/darker/0.mp4", "notes.mp4").stdout.splitlines()
+    assert lines[0].startswith("clips/train/darker/0.mp4: container mov,")
+    assert lines[1].startswith("notes.mp4: unreadable: Invalid data")
 
 
 @pytest.mark.parametrize(

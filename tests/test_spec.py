@@ -69,6 +69,7 @@ def test_four_faults_at_once(tmp_path: Path) -> None:
         ({"data": "motions"}, "data: should be a mapping; given 'motions'"),
         ({"data": {}}, "data.name: is missing. Allowed: motions, folder, list,"),
         ({"evaluate": {"name": "train", "schedule": "cosin"}}, "given 'cosin'. Did you mean 'cosine'?"),
+        ({"evaluate": {"name": "halving", "epochs": 9}}, "unknown key 'epochs'. Did you mean 'rungs'?"),
         ({"engine": {"workers": 0}}, "engine.workers: should be greater than or equal to 1 or auto; given 0"),
         ({"name": "a/b"}, "name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; given"),
         ({"space": "nowhere.yaml"}, "space: no such file: 'nowhere.yaml'"),

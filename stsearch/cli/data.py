@@ -187,7 +187,8 @@ def show(files: Sequence[Path], decode: bool, form: str) -> None:
             facts = {"file": str(file), "unreadable": str(error)}
         results.append(facts)
         if form == "table":
-            click.echo(", ".join(_fact(name, value) for name, value in facts.items()))
+            known = (_fact(name, value) for name, value in facts.items() if name != "file")
+            click.echo(f"{file}: {', '.join(known)}")
     if form == "json":
         print_json(results)
     if unreadable := sum("unreadable" in facts for facts in results):
@@ -196,7 +197,7 @@ def show(files: Sequence[Path], decode: bool, form: str) -> None:
 
 def _fact(name: str, value: Any) -> str:
     shown = f"{value:.6g}" if isinstance(value, float) else value
-    return f"{shown}:" if name == "file" else f"{name.replace('_', ' ')} {shown}"
+    return f"{name.replace('_', ' ')}{':' if name == 'unreadable' else ''} {shown}"
 
 
 def _plain(facts: CacheFacts) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -36,6 +36,7 @@ from stsearch.evaluate.train import Rung, Trainer, Training
 class HalvingRecipe(LoopRecipe):
     """The ``evaluate:`` section for successive halving; one training per network."""
 
+    MEANT: ClassVar[Mapping[str, str]] = {"epochs": "rungs"}
     name: Literal["halving"] = "halving"
     rungs: Annotated[list[Count], Field(min_length=2)] = [1, 3, 9]
     """epochs at which a network is compared; at the last one its training is whole"""

@@ -84,6 +84,8 @@ class AuditReport:
     """networks of the sample whose audit has not ended, or failed"""
     failed: tuple[tuple[str, str], ...]
     """``(network, reason)``"""
+    others: tuple[tuple[int, str], ...]
+    """audits of this study at other fidelities: their networks, and in what they differ from this one"""
     signals: tuple[Signal, ...]
     noise: Noise | None
     """of the search's own accuracy; ``None`` for a study without training"""
@@ -129,6 +131,7 @@ def report_of(stored: StoredStudy, chosen: Sample, plan: Plan, found: Found) -> 
         networks=networks,
         missing=len(chosen.networks) - len(networks),
         failed=tuple((names[a], reason) for (_, a), reason in found.failed.items() if a in names),
+        others=found.others,
         signals=signals,
         noise=noise,
         pairs=pairs_of(figures, noise, reference) if noise is not None else (),

@@ -41,7 +41,9 @@ def search_signal(report: AuditReport) -> Signal | None:
 def words(report: AuditReport) -> list[str]:
     """What follows from the figures, a sentence or two per matter."""
     if not report.networks:
-        return ["Nothing has been trained in this audit yet."]
+        others = [f"{counted(n, 'network')} with {how}" for n, how in report.others if n]
+        there = f" Audited otherwise: {'; '.join(others)}." if others else ""
+        return [f"Nothing has been trained in this audit yet.{there}"]
     parts = [_sample(report), _proxy(report), _cheaper(report), _noise(report), _near(report), _paper(report)]
     return [part for part in parts if part]
 

@@ -13,7 +13,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, WORKER
 from stsearch.search.records import plain, provenance
 from stsearch.search.session import interrupt
+from stsearch.search.spec import difference
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
 from stsearch.search.training import Emit
 from stsearch.space.architecture import Architecture, parse_placement
@@ -44,6 +45,8 @@ AUDIT, RETEST = "audit", "retest"
 """Parts: the higher fidelity, with the scores; the search's own one with another seed."""
 PART = "part"
 """User attribute of a companion's trial."""
+SETTINGS = "settings"
+"""User attribute of a companion: ``Plan.settings``."""
 CLIPS = 32
 """of the scores that look at clips"""
 PATIENCE_S = 6 * 3600
@@ -95,9 +98,12 @@ class Plan:
 
     def companion(self, part: str) -> str:
         """Name of the study that keeps a part."""
-        known = {**self.fidelities[part].as_dict(), "data": self.data_fingerprint, "seed": self.seed}
-        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self.settings(part), sort_keys=True).encode()).hexdigest()
         return f"{self.study}/{part}-{digest[:10]}"
+
+    def settings(self, part: str) -> dict[str, Any]:
+        """Everything that changes a result of a part."""
+        return {**self.fidelities[part].as_dict(), "data": self.data_fingerprint, "seed": self.seed}
 
 
 def part_seed(seed: int, part: str) -> int:
@@ -111,6 +117,8 @@ class Found:
 
     records: Mapping[tuple[str, str], Mapping[str, Any]]
     failed: Mapping[tuple[str, str], str]
+    others: tuple[tuple[int, str], ...] = ()
+    """audits of the same study at another fidelity: their networks, and in what they differ"""
 
 
 class Audit:
@@ -123,6 +131,9 @@ class Audit:
         if to_write:
             with self.lock:
                 self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}
+                for part, study in self.studies.items():
+                    if SETTINGS not in study.user_attrs:
+                        study.set_user_attr(SETTINGS, plan.settings(part))
         else:
             known = {study.study_name for study in self.storage.get_all_studies()}
             names = {part: plan.companion(part) for part in plan.fidelities}
@@ -150,7 +161,17 @@ class Audit:
         trials = self.trials()
         records = {key: trial.system_attrs[RECORD] for key, trial in trials if trial.state == TrialState.COMPLETE}
         failed = {key: trial.user_attrs[REASON] for key, trial in trials if _failed_by_itself(trial)}
-        return Found(records, {key: reason for key, reason in failed.items() if key not in records})
+        failed = {key: reason for key, reason in failed.items() if key not in records}
+        return Found(records, failed, tuple(self._others()))
+
+    def _others(self) -> Iterator[tuple[int, str]]:
+        """Audits of other settings that are in the storage."""
+        own = self.plan.settings(AUDIT)
+        for study in self.storage.get_all_studies():
+            theirs = study.user_attrs.get(SETTINGS)
+            if study.study_name.startswith(f"{self.plan.study}/{AUDIT}-") and theirs and theirs != own:
+                done = self.storage.get_n_trials(study._study_id, TrialState.COMPLETE)
+                yield done, ", ".join(difference(own, theirs))
 
     def left(self) -> list[Work]:
         """Work that is neither done nor failed; that of other workers too."""
