@@ -33,6 +33,7 @@ from stsearch.report.canvas import (
 )
 from stsearch.report.charts import confusion_matrix, learning_curve, nice_step
 from stsearch.report.draw import drawing, gmacs, shares, short
+from stsearch.report.html import comparable
 from stsearch.report.styles import STYLES, hatch, legend_order, style_of
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -395,6 +396,21 @@ def test_values_that_are_not_finite_leave_gaps() -> None:
     assert dots == ["epoch 1: 2", "epoch 4: 1", "epoch 1: 10", "epoch 2: 5", "epoch 4: 7"]
     lines = [item for item in picture.items if isinstance(item, Polyline)]
     assert [len(line.points) for line in lines] == [2], "only top-1 has two neighbours that are finite"
+
+
+def test_curves_of_one_page_have_one_axis_but_for_one_that_rises_far() -> None:
+    """Equal values stand at equal heights in all pictures."""
+    low, high, far = [(1, 2.0, 10.0), (2, 1.0, 20.0)], [(1, 4.0, 30.0), (3, 2.0, 90.0)], [(1, 2.0, 5.0), (2, 4e6, 5.0)]
+    unknown = [(1, float("nan"), 5.0)]
+    assert comparable([low, high, far, unknown]) == [low, high]
+    beside = comparable([low, high, far])
+
+    def heights(picture: Picture) -> dict[str, float]:
+        return {item.title.split(": ")[1]: item.y for item in picture.items if isinstance(item, Circle)}
+
+    assert heights(learning_curve([low], "x", beside))["2"] == heights(learning_curve([high], "x", beside))["2"]
+    assert heights(learning_curve([low], "x"))["2"] != heights(learning_curve([high], "x"))["2"]
+    assert comparable([]) == []
 
 
 def test_the_last_epoch_is_told() -> None:

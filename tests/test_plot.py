@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from stsearch.errors import UserError
 from stsearch.report.labels import overlap, place_labels
 from stsearch.report.pareto import published
-from stsearch.report.plot import STYLES, _axes, _staircase, placement_class, plot
+from stsearch.report.plot import STYLES, _axes, _labelled, _staircase, placement_class, plot
 from stsearch.space.published import NETWORKS, find_network
 
 
@@ -87,3 +87,14 @@ def test_the_line_is_the_front_of_the_two_axes_drawn() -> None:
     third = replace(result, objectives={**result.objectives, "params": "minimize"}, front=result.references)
     drawn = _staircase(third, _axes(third))
     assert drawn == sorted((r.metrics["gmacs"], r.metrics["video_top1"]) for r in result.front)
+
+
+def test_found_networks_have_their_trial_beside_them() -> None:
+    """While they are few; the paper's have their names."""
+    result = published(8)
+    record = replace(result.front[0], network="2d-3d-2d-3d-2d@18", architecture="2d-3d-2d-3d-2d@18", trial=7)
+    found = replace(result, front=(record, *result.front))
+    assert _labelled(found) == [*((r.network, r) for r in result.references), ("#7", record)]
+    many = [replace(record, architecture=str(number), trial=number) for number in range(13)]
+    assert len(_labelled(replace(result, front=tuple(many[:12])))) == len(result.references) + 12
+    assert len(_labelled(replace(result, front=tuple(many)))) == len(result.references)

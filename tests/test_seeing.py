@@ -55,7 +55,7 @@ def changed(name: str, **values: Any) -> None:
         (["profile", "MC3-18", "--measure", "--threads", "0", "--device", "cpu"], "0"),
         (["space", "r18", "--measure", "2"], "2 is not in the range 3<=x<=10000"),
         (["report", "quickstart", "-o", "report.html"], "has not been run here"),
-        (["report", "quickstart", "--format", "pdf"], "'pdf' is not one of 'html', 'md'"),
+        (["report", "quickstart", "--format", "pdf"], "unknown format 'pdf'. Allowed: html, md"),
         (["dashboard", "quickstrat"], "Did you mean 'quickstart'?"),
         (["dashboard", "quickstart", "--port", "70000"], "70000 is not in the range 0<=x<=65535"),
         (["pareto", "quickstart", "--effects"], "has not been run here"),

@@ -65,11 +65,15 @@ class _Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def learning_curve(curves: Sequence[Curve], title: str) -> Picture:
-    """Training loss above clip top-1 over the epochs, one line per repeat; values that are not finite leave gaps."""
-    epochs = [epoch for curve in curves for epoch, _, _ in curve]
+def learning_curve(curves: Sequence[Curve], title: str, beside: Sequence[Curve] = ()) -> Picture:
+    """Training loss above clip top-1 over the epochs, one line per repeat; values that are not finite leave gaps.
+
+    The axes have room for the curves ``beside`` it too, so that pictures of one page compare.
+    """
+    shown = [*curves, *beside]
+    epochs = [epoch for curve in shown for epoch, _, _ in curve]
     panels = [("training loss", 1), ("clip top-1 (%)", 2)]
-    columns = [[row[column] for curve in curves for row in curve] for _, column in panels]
+    columns = [[row[column] for curve in shown for row in curve] for _, column in panels]
     scales = [_values(column, *limits) for column, limits in zip(columns, ((0, None), (0, 100)), strict=True)]
     left = _MARGIN + 5 + max(text_width(label, 6.5) for _, _, ticks in scales for label in _labels(ticks))
     right = _CURVE_WIDTH - _MARGIN - 4

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
@@ -18,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stsearch.report.canvas import svg
-from stsearch.report.charts import confusion_matrix, learning_curve
+from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
 from stsearch.report.draw import drawing
 from stsearch.report.effect_tables import effect_row
@@ -93,10 +95,18 @@ def _policy(scripts: Iterable[str]) -> str:
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
 
 
+def comparable(curves: Sequence[Curve]) -> list[Curve]:
+    """The curves that fit one axis: without those whose loss rises beyond ten times the median curve's highest."""
+    highest = [max((loss for _, loss, _ in curve), default=0.0) for curve in curves]
+    most = 10 * median([high for high in highest if isfinite(high)] or [0.0])
+    return [curve for curve, high in zip(curves, highest, strict=True) if high <= most]
+
+
 def _context(report: Report) -> dict[str, Any]:
     """Everything that the template names."""
     front, paper = _some(report.front), _some([n for n in report.paper if not n.on_front])
     detailed = [network for network in (*front, *paper) if network.curves]
+    beside = comparable([curve for network in detailed for curve in network.curves])
     return {
         "report": report,
         "rows": [
@@ -110,7 +120,7 @@ def _context(report: Report) -> dict[str, Any]:
         "effect_rows": [effect_row(report.effects, c) for c in report.contrasts] if report.effects else [],
         "costs_said": _costs_said(report),
         "cost_head": cost_unit(report.effects.cost)[1] if report.effects else "",
-        "curves": [_svg(learning_curve(n.curves, n.record.network)) for n in detailed],
+        "curves": [_svg(learning_curve(n.curves, n.record.network, beside)) for n in detailed],
         "confusions": list(_confusions(report, front)),
         "few": len(front) < len(report.front) or len(paper) < sum(not n.on_front for n in report.paper),
         "shown_first": report.front[-1] if report.front else None,

@@ -30,6 +30,8 @@ _LINE = 100
 """Characters of a title's line"""
 _MOST = 4000
 """Dominated networks in a plot; more are a blot."""
+_NUMBERED = 12
+"""Most networks of the front with their trial beside them"""
 BAND = "front, 95 % band; bars: standard errors"
 TITLES = {
     "video_top1": "video top-1",
@@ -138,6 +140,18 @@ def _searched(pareto: Pareto) -> list[Record]:
     return [r for r in (*pareto.front, *others) if r.architecture not in paper]
 
 
+def _found(pareto: Pareto) -> list[Record]:
+    """The front's networks that are not the paper's, where they are few enough for their trials to be written."""
+    paper = _named(pareto)
+    found = [record for record in pareto.front if record.architecture not in paper and record.trial is not None]
+    return found if len(found) <= _NUMBERED else []
+
+
+def _labelled(pareto: Pareto) -> list[tuple[str, Record]]:
+    """What is written beside points: the paper's names, and ``#12`` for trial 12."""
+    return [(r.network, r) for r in pareto.references] + [(f"#{r.trial}", r) for r in _found(pareto)]
+
+
 def _matplotlib(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> tuple[Figure, list[Label]]:
     from matplotlib.figure import Figure
 
@@ -155,7 +169,7 @@ def _matplotlib(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> t
         ax.axvline(cap, color="#555555", linestyle="--", linewidth=0.9, zorder=1, label=f"budget {cap:g}")
     _write_axes(ax, pareto, axes)
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    names = [(record.network, axes.point(record)) for record in pareto.references]
+    names = [(name, axes.point(record)) for name, record in _labelled(pareto)]
     points = [axes.point(record) for record in (*_searched(pareto), *pareto.references)]
     return figure, place_labels(figure, ax, names, points, lines)
 
@@ -199,6 +213,7 @@ def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
     front = "the front" if count == 2 else f"the front of {count} objectives"
     some = f" ({_MOST:,} dominated ones drawn)" if len(pareto.dominated) > _MOST else ""
     about = f"{pareto.study}: {pareto.trained:,} networks{some}. Filled: on {front}. Named: the paper's"
+    about += "".join(f"; #{record.trial}: trial {record.trial}" for record in _found(pareto)[:1])
     lines = [*_wrapped(about), *_wrapped(f"accuracy: {pareto.accuracy_of}")]
     ax.set_title("\n".join(lines), fontsize=8.5, loc="left")
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
