@@ -48,7 +48,8 @@ def _line(error: click.ClickException) -> str:
     command = context.command_path if context else "stsearch"
     if isinstance(error, click.NoSuchOption) and context:
         options = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
-        return f"{command}: {unknown('option', error.option_name, options)}"
+        keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
+        return f"{command}: {unknown('option', error.option_name, options)}{keys}"
     text = error.format_message()
     return f"{command}: {text[:1].lower()}{text[1:]}"
 
