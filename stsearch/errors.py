@@ -55,4 +55,5 @@ def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
     """The one line for an unknown name: what was given, a suggestion, what is allowed."""
     names = list(allowed)
     hint = did_you_mean(given, names) if isinstance(given, str) else ""
-    return f"unknown {what} {given!r}.{hint} Allowed: {quoted(names)}."
+    known = f"Allowed: {quoted(names)}" if names else "There is none"
+    return f"unknown {what} {given!r}.{hint} {known}."

@@ -216,7 +216,7 @@ def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open)
     visit = open_page(address, width=1500, height=1200)
     page = visit.page
     page.get_by_text("front beside the paper's networks").wait_for()
-    assert page.locator(".js-plotly-plot").count() >= 3
+    page.locator(".js-plotly-plot").nth(2).wait_for()
     page.goto(f"{address}/note")
     page.get_by_role("heading", name="tiny", exact=True).wait_for()
     over = int(study.numbers[study.complete[~study.feasible[study.complete]]][0])
@@ -224,7 +224,7 @@ def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open)
     page.get_by_text("Over the budget").wait_for()
     drawing = page.get_by_role("img", name="architecture.svg").or_(page.locator("img[src*='/artifacts/']")).first
     drawing.wait_for()
-    assert drawing.evaluate("image => image.complete && image.naturalWidth > 0")
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=drawing.element_handle())
     failed = int(study.numbers[study.rows("FAIL")][0])
     page.goto(f"{address}/trials?numbers={failed}")
     page.get_by_text("the <b>loss</b> is nan").first.wait_for()

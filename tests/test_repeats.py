@@ -7,8 +7,10 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from stsearch.search.storage import open_storage
 from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
-from tests.conftest import Cli
+from tests.conftest import Cli, awaited
 
 pytestmark = pytest.mark.slow
 
@@ -215,15 +217,18 @@ def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path) -> None:
     rng = random.Random(0)
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=engine.workers=2", "--quiet",
-        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=60",
+        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=100",
     ]  # fmt: skip
-    for _ in range(2):
+
+    def repeated(least: int) -> bool:
+        return sum(map(len, read_study("tiny").repeats.values())) >= least
+
+    for least in (1, 3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(rng.uniform(4, 7))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        assert awaited(process, partial(repeated, least))
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert last.returncode == 0, last.stderr
     states = Counter(t.state for t in repeats_of("tiny"))

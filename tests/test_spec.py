@@ -92,9 +92,12 @@ def test_faults_of_the_space_are_part_of_the_list(tmp_path: Path) -> None:
 
 def test_overrides() -> None:
     data: dict[str, Any] = {"evaluate": {"epochs": 1}, "seed": 0}
-    apply_overrides(data, ["evaluate.epochs=8", "search.trials=3", "budget={gmacs: 4.5}", "name=null"])
+    apply_overrides(
+        data, ["evaluate.epochs=8", "evaluate.lr=1e-4", "search.trials=3", "budget={gmacs: 4.5}", "name=null"]
+    )
     assert data == {
-        "evaluate": {"epochs": 8}, "seed": 0, "search": {"trials": 3}, "budget": {"gmacs": 4.5}, "name": None,
+        "evaluate": {"epochs": 8, "lr": 0.0001}, "seed": 0, "search": {"trials": 3}, "budget": {"gmacs": 4.5},
+        "name": None,
     }  # fmt: skip
     for wrong, answer in (("epochs", "--set takes key=value"), ("seed.x=1", "'seed' is a value, not a section"),
                           ("a=[", "the value is no YAML")):  # fmt: skip

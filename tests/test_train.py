@@ -96,6 +96,7 @@ def test_a_loss_that_is_not_finite_ends_with_a_reason(motions: ClipData) -> None
 
 OUT_OF_MEMORY = """
 import resource, sys, torch
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))  # near its limit of memory a process may do little but look for some
 torch.set_num_threads(1)
 from stsearch.data.motions import MotionsRecipe, load_motions
 from stsearch.evaluate.recipe import TrainRecipe
@@ -123,6 +124,7 @@ except EvaluationFailed as error:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the address space")
 def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -> None:
     """The memory of a real process is limited; nothing is simulated."""
@@ -130,11 +132,10 @@ def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -
     def limited(megabytes: int, size: int) -> str:
         command = [sys.executable, "-c", OUT_OF_MEMORY, str(megabytes * 2**20), str(size)]
         for _ in range(5):
-            try:
-                ran = subprocess.run(command, capture_output=True, text=True, timeout=40)
-            except subprocess.TimeoutExpired:  # near its limit a process may do little but look for memory
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=400)
+            if ran.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
                 return "took too long"
-            if ran.returncode != -signal.SIGSEGV:  # of which torch 2.13 itself dies in its backward pass, now and then
+            if ran.returncode not in (-signal.SIGSEGV, -signal.SIGABRT):  # torch 2.13 dies of them itself, now and then
                 break
         ran.check_returncode()
         return ran.stdout.strip()

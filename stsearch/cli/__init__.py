@@ -43,7 +43,7 @@ for _command in (run, pareto, audit, report, dashboard, evaluate, data, space, p
 
 
 def _line(error: click.ClickException) -> str:
-    """``stsearch run: no such option '--sed'. Did you mean '--set'? ...``; Click itself takes four lines."""
+    """``stsearch run: unknown option '--sed'. Did you mean '--set'? ...``; Click itself takes four lines."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else "stsearch"
     if isinstance(error, click.NoSuchOption) and context:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stsearch.errors import UserError
+from stsearch.schema import read_yaml
 from stsearch.search.reading import StoredStudy
 
 
@@ -21,10 +21,10 @@ def edits(name: str, stored: StoredStudy) -> list[str]:
     if path.suffix not in (".yaml", ".yml"):
         return []
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        given = read_yaml(path)
+    except UserError:
         return []
-    return list(_otherwise(given, stored.identity, "")) if isinstance(given, Mapping) else []
+    return list(_otherwise(given, stored.identity, ""))
 
 
 def _otherwise(given: Mapping[str, Any], run: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -34,14 +34,5 @@ def _otherwise(given: Mapping[str, Any], run: Mapping[str, Any], path: str) -> I
         was = run[key]
         if isinstance(value, Mapping) and isinstance(was, Mapping):
             yield from _otherwise(value, was, f"{path}{key}.")
-        elif not isinstance(was, Mapping) and not _same(value, was):
+        elif not isinstance(was, Mapping) and value != was:
             yield f"{path}{key}: {was}, not {value}"
-
-
-def _same(value: Any, was: Any) -> bool:
-    if isinstance(value, str) and isinstance(was, float):  # YAML takes 1e-4 for a word
-        try:
-            return float(value) == was
-        except ValueError:
-            return False
-    return bool(value == was)

@@ -18,7 +18,7 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
-from stsearch.schema import Strict, check, read_yaml
+from stsearch.schema import Strict, check, parse_value, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
 from stsearch.search.samplers import SAMPLERS
 from stsearch.search.screening import Screen, screen_faults
@@ -239,7 +239,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
                 raise UserError(f"--set {text}: {key!r} is a value, not a section")
             place = inner
         try:
-            place[last] = yaml.safe_load(value)
+            place[last] = parse_value(value)
         except (yaml.YAMLError, ValueError):
             raise UserError(f"--set {text}: the value is no YAML") from None
 
