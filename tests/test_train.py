@@ -146,8 +146,8 @@ def test_out_of_memory_first_shrinks_the_micro_batch_then_ends_with_a_reason() -
         answer = limited(middle := (none + whole) // 2, 64)
         none, whole = (none, middle) if answer == "micro 64" else (middle, whole)
     assert answer in shrunk
-    said = "failed out of memory on cpu even with one clip at a time"
-    assert any(limited(megabytes, 112).startswith(said) for megabytes in (60, 40, 20))  # what it has free itself differs too
+    said = "failed out of memory on cpu even with one clip at a time"  # what a process has free itself differs too
+    assert any(limited(megabytes, 112).startswith(said) for megabytes in (60, 40, 20))
 
 
 def test_a_batch_that_does_not_fit_in_memory_ends_with_a_reason(motions: ClipData) -> None:
