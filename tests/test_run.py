@@ -116,12 +116,12 @@ def test_results_do_not_depend_on_order_or_company(tiny: Path) -> None:
     assert accuracies("second", "[f-R2D-18, R3D-18, MC2-18]") == first
 
 
-@pytest.mark.parametrize(("workers", "moments"), [(1, 3), (2, 5)])
+@pytest.mark.parametrize(("workers", "moments"), [(1, 2), (2, 4)])
 def test_kill_nine_at_random_moments(tiny: Path, workers: int, moments: int) -> None:
     rng = random.Random(workers)
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), f"--set=engine.workers={workers}", "--quiet",
-        "--set=search.sampler=exhaustive", "--set=search.trials=20", "--set=data.clips=200",
+        "--set=search.sampler=exhaustive", "--set=search.trials=16", "--set=data.clips=200",
         "--set=search.start_with=paper",
     ]  # fmt: skip
     kept: dict[int, tuple[str, float]] = {}
@@ -141,11 +141,11 @@ def test_kill_nine_at_random_moments(tiny: Path, workers: int, moments: int) -> 
         kept |= finished(kept)
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert last.returncode == 0, last.stderr
-    assert kills >= 3
+    assert kills >= 2
     everything = finished(kept)
     study = open_study("tiny")
-    assert len(complete(study)) == len(set(complete(study))) == 20
-    assert len(everything) == 20
+    assert len(complete(study)) == len(set(complete(study))) == 16
+    assert len(everything) == 16
     assert study.user_attrs["reference:R2D-18"]["state"] == "complete"
     assert not [t for t in study.trials if t.state == TrialState.RUNNING]
 

@@ -287,11 +287,13 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(whole: Whole, screened: Pa
 def test_two_workers_share_a_screen(screened: Path) -> None:
     """Killed once: as many are trained as were asked for, none twice; each verdict counts what was scored by then.
 
-    The order is the workers' own: where 7 are trained, one in 15 screens nobody out; of 16, one in 20,000.
+    The order is the workers' own. Begun with a cheap network of a high score and 10 trained, fewer than one in 2,000
+    orders screens nobody out; begun with none and 7 trained, it would be one in 15.
     """
-    wanted = 16
+    wanted = 10
     command = [sys.executable, "-m", "stsearch.cli", "run", str(screened), f"--set=search.trials={wanted}"]
     command += ["--set=engine.workers=2", "--set=seed=0"]
+    command += ["--set=search.start_with=[2plus1d-2d-2plus1d-2plus1d-2plus1d@18]"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stored = partial(read_study, "screened")
     assert awaited(process, lambda: stored().rows("COMPLETE").size >= 2 and stored().rows("PRUNED").size)
