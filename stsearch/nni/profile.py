@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from nni.nas.profiler.pytorch.flops import FlopsProfiler
+from nni.nas.profiler.pytorch.flops import FlopsProfiler, find_flops_formula, register_flops_formula
 from nni.nas.profiler.pytorch.utils import MutableShape, register_shape_inference_formula
 from nni.nas.profiler.pytorch.utils.shape_formula import find_shape_inference_formula
 from torch import nn
 
 from stsearch.errors import UserError
+from stsearch.nets.build import Convolution
 from stsearch.nets.count import counted_flops
 from stsearch.nni.spaces import to_model_space, to_sample
 from stsearch.space.architecture import Architecture
@@ -88,6 +89,7 @@ def same_shape(module: nn.Module, given: Any) -> Any:
 
 FORMULAS = {
     nn.Conv3d: conv3d_shape,
+    Convolution: conv3d_shape,
     nn.BatchNorm3d: same_shape,
     nn.MaxPool3d: pool3d_shape,
     nn.AvgPool3d: pool3d_shape,
@@ -102,6 +104,7 @@ def register_formulas() -> None:
     for layer, formula in FORMULAS.items():
         if find_shape_inference_formula(layer) is None:
             register_shape_inference_formula(layer, formula)
+    register_flops_formula(Convolution, find_flops_formula(nn.Conv3d(1, 1, 1)))  # NNI looks for the very type
 
 
 class NniProfiler:
