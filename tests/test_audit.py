@@ -328,6 +328,19 @@ def test_words_claim_what_the_interval_supports(
     assert not_said not in text
 
 
+def test_the_searchs_ranking_beside_the_papers_keeps_networks_whose_audit_failed(tiny_study: StoredStudy) -> None:
+    made, whole = audited(tiny_study)
+    everything = Audit(made).found()
+    lost = {("audit", n.record.architecture) for n in whole.networks if n.record.network in ("R3D-18", "MC3-18")}
+    assert len(lost) == 2
+    found = replace(everything, records={key: record for key, record in everything.records.items() if key not in lost})
+    report = report_of(tiny_study, sample(tiny_study, pareto_of(tiny_study), 11, 0), made, found)
+    of_search, of_audit = report.paper
+    assert (of_search, of_audit.n) == (whole.paper[0], whole.paper[0].n - 2)
+    assert f"search's on {of_search.n} of them with tau" in audit_text._paper(report)
+    assert f"audit's on {of_audit.n} of them with tau" in audit_text._paper(report)
+
+
 def test_words_compare_cheaper_signals_by_their_differences(tiny_study: StoredStudy) -> None:
     made = planned(tiny_study)
     found = report_of(tiny_study, sample(tiny_study, pareto_of(tiny_study), 11, 0), made, Audit(made).found())

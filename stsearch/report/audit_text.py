@@ -184,11 +184,13 @@ def _paper(report: AuditReport) -> str:
     known = [ranking for ranking in report.paper if ranking.kendall.value is not None]
     if not known:
         return ""
-    said = " and ".join(f"the {ranking.name}'s with tau {shown(ranking.kendall)}" for ranking in known)
-    text = (
-        f"On {known[0].n} networks of the paper the published order (Kinetics-400, {report.paper_frames} frames) goes "
-        f"with {said}"
+    same = len({ranking.n for ranking in known}) == 1
+    said = " and ".join(
+        f"the {ranking.name}'s{'' if same else f' on {ranking.n} of them'} with tau {shown(ranking.kendall)}"
+        for ranking in known
     )
+    on = f"On {known[0].n} networks of the paper the" if same else "Of the networks of the paper the"
+    text = f"{on} published order (Kinetics-400, {report.paper_frames} frames) goes with {said}"
     return f"{text}. Other data may well order them otherwise."
 
 
