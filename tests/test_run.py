@@ -29,6 +29,7 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report.pareto import pareto_of, trial_architecture
+from stsearch.resources import find
 from stsearch.search import worker
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
 from stsearch.search.reading import StoredStudy, read_study
@@ -199,7 +200,15 @@ def stop_after(networks: int) -> Any:
     return emit
 
 
-def test_ctrl_c_of_the_command(tiny: Path) -> None:
+@pytest.mark.parametrize(
+    ("workers", "number", "reason"),
+    [
+        (2, signal.SIGINT, "stopped by the user"),
+        (2, signal.SIGTERM, "asked to end (SIGTERM)"),
+        (1, signal.SIGTERM, "asked to end (SIGTERM)"),
+    ],
+)
+def test_ctrl_c_and_sigterm_of_the_command(tiny: Path, workers: int, number: signal.Signals, reason: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -207,38 +216,37 @@ def test_ctrl_c_of_the_command(tiny: Path) -> None:
         "run",
         str(tiny),
         "--set=search.trials=200",
-        "--set=engine.workers=2",
+        f"--set=engine.workers={workers}",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert awaited(process, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
     before = len(finished({}))
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == 130, errors
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 128 + number, errors
     assert "stopped. Nothing trained is lost; the same command goes on: stsearch run" in errors
     assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
     assert before >= 2
     assert len(finished({})) >= before
-    states = {t.state for t in open_study("tiny").trials if not t.user_attrs.get(INTERRUPTED)}
-    assert states == {TrialState.COMPLETE}
+    trials = open_study("tiny").trials
+    assert {t.state for t in trials if not t.user_attrs.get(INTERRUPTED)} == {TrialState.COMPLETE}
+    assert {t.user_attrs[REASON] for t in trials if t.state == TrialState.FAIL} <= {f"interrupted: {reason}"}
 
 
 @pytest.mark.parametrize("moment", ["start", "epoch"])
 def test_ctrl_c_leaves_no_trial_without_its_reason(tiny: Path, moment: str) -> None:
     """Also one that comes between the writes of a trial, before its training has begun."""
-    session = open_session(load_study(str(tiny), []), quiet)
+    session = open_session(load_study(str(tiny), ["evaluate.epochs=2"]), quiet)
 
     def emit(event: Event) -> None:
         if event["event"] == moment:
             os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            work(session, emit)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        work(session, emit)
+    assert signal.getsignal(signal.SIGINT) is before
     (trial,) = open_study("tiny").trials
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs[INTERRUPTED]
@@ -622,3 +630,53 @@ def test_write_ahead_log_is_on() -> None:
     storage = open_storage("sqlite:///a.db")
     with storage.engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+OWN = """\
+from typing import Literal
+
+from stsearch.data.motions import Motions, MotionsRecipe
+from stsearch.data.sources import DATASETS, Source
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluator, Scored
+from stsearch.schema import Strict
+
+
+class Recipe(Strict):
+    name: Literal["depth"]
+
+
+class Data(MotionsRecipe):
+    name: Literal["own"]
+
+
+def depth(task, on_epoch):
+    return Scored("depth", float(len(task.architecture.id)), (1.0,), 0.0, (0,), "cpu")
+
+
+EVALUATORS.add("depth", Evaluator(Recipe, depth, metrics=("score",)))
+DATASETS.add("own", Source(Data, Motions))
+"""
+"""A plug-in with an evaluator and a data source of its own."""
+
+
+def test_a_plug_ins_evaluator_and_data_work_in_several_processes(tiny: Path, cli: Cli) -> None:
+    Path("own.py").write_text(OWN)
+    Path("space.yaml").write_text(find("search_spaces", "paper-18").read_text() + "plugins: [own]\n")
+    sets = [
+        "space=space.yaml", "evaluate={name: depth}", "data={name: own, classes: 2, clips: 24, val_clips: 10}",
+        "objectives={score: maximize, gmacs: minimize}", "engine.workers=2",
+    ]  # fmt: skip
+    ran = cli("run", str(tiny), *(f"--set={text}" for text in sets))
+    assert ran.returncode == 0, ran.stderr
+    assert len(complete(open_study("tiny"))) == 4
+
+
+def test_a_plug_in_that_fails_in_the_workers_is_named(tiny: Path, cli: Cli) -> None:
+    """Not "out of memory?": each of them says what went wrong."""
+    only_here = "import multiprocessing\nif multiprocessing.parent_process():\n    raise OSError('no licence here')\n"
+    Path("own.py").write_text(only_here)
+    Path("space.yaml").write_text(find("search_spaces", "paper-18").read_text() + "plugins: [own]\n")
+    ran = cli("run", str(tiny), "--set=space=space.yaml", "--set=engine.workers=2")
+    assert ran.returncode == 1
+    assert "cannot import 'own': OSError: no licence here" in ran.stderr
+    assert "Traceback" not in ran.stderr

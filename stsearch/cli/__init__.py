@@ -17,6 +17,7 @@ from stsearch.cli.run import run
 from stsearch.cli.seeing import dashboard, report
 from stsearch.cli.space import space
 from stsearch.errors import StsearchError, unknown
+from stsearch.interrupt import number_of
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,9 +65,12 @@ def entry() -> None:
     except click.ClickException as error:
         click.echo(_line(error), err=True)
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
+    except KeyboardInterrupt as error:
+        click.echo("stopped", err=True)
+        sys.exit(128 + number_of(error))
     except StsearchError as error:
         click.echo(f"stsearch: {error}", err=True)
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from stsearch.cli.common import format_option, print_json, say_edits, storage_option
+from stsearch.interrupt import flagged
 
 
 @click.command()
@@ -31,6 +32,7 @@ from stsearch.cli.common import format_option, print_json, say_edits, storage_op
 @click.option("--records", is_flag=True, help="Train nothing: what the records that are there say.")
 @format_option("table", "json")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@flagged()
 def audit(
     study: str,
     storage: str | None,
@@ -48,7 +50,7 @@ def audit(
     """
     from rich.console import Console
 
-    from stsearch.cli.run import Stopped, again
+    from stsearch.cli.run import stoppable
     from stsearch.report.audit import report_of
     from stsearch.report.audit_plan import NETWORKS, fidelities, sample
     from stsearch.report.audit_plan import plan as make_plan
@@ -68,10 +70,8 @@ def audit(
     if not records and (left := Audit(plan, to_write=False).left()):
         clips = load_clips(plan, Reading(quiet))
         progress = AuditProgress(plan, left, quiet=quiet)
-        try:
+        with stoppable():
             run_audit(plan, engine, len(left), progress.emit, clips)
-        except KeyboardInterrupt:
-            raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
     result = report_of(stored, chosen, plan, Audit(plan, to_write=False).found())
     if form == "json":
         print_json(as_dict(result))

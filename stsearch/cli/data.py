@@ -11,6 +11,7 @@ import click
 
 from stsearch.cli.common import Group, format_option, print_json
 from stsearch.errors import UserError, WorldError
+from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
     from stsearch.data.cache import CacheFacts
@@ -34,6 +35,7 @@ def data() -> None:
 @click.option("--estimate", is_flag=True, help="Only say how large the cache will be.")
 @format_option("table", "json")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@flagged()
 def build(
     source: str, frames: int | None, size: int | None, overrides: Sequence[str], estimate: bool, form: str, quiet: bool
 ) -> None:

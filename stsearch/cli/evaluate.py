@@ -9,6 +9,7 @@ import click
 
 from stsearch.cli.common import OneOf, find_architecture, format_option, print_json, storage_option
 from stsearch.errors import UserError
+from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
     from stsearch.search.evaluation import Protocol, Stream
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @storage_option
 @format_option("table", "json")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@flagged()
 def evaluate(
     networks: Sequence[str],
     study: str | None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import click
 
 from stsearch.cli.common import format_option, print_json, storage_option
 from stsearch.errors import StsearchError
+from stsearch.interrupt import flagged, number_of
 
 if TYPE_CHECKING:
     from stsearch.search.spec import Study
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @storage_option
 @format_option("table", "json")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@flagged()
 def run(study: str, overrides: Sequence[str], storage: str | None, form: str, quiet: bool) -> None:
     """Run STUDY, or go on with it: a name of a study or the path of its YAML file."""
     from rich.console import Console
@@ -61,11 +64,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
-    try:
-        with Display(session, workers, quiet=quiet) as display:
-            run_engine(chosen, session, display.emit)
-    except KeyboardInterrupt:
-        raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
+    with stoppable(), Display(session, workers, quiet=quiet) as display:
+        run_engine(chosen, session, display.emit)
     result = pareto_of(read_study(chosen.name, chosen.storage_url))
     if form == "json":
         print_json(result.as_dict())
@@ -99,9 +99,20 @@ def _program() -> str:
 
 
 class Stopped(StsearchError):
-    """Ctrl-C."""
+    """Ctrl-C or SIGTERM."""
 
-    exit_code = 130
+    def __init__(self, error: KeyboardInterrupt) -> None:
+        super().__init__(f"stopped. Nothing trained is lost; the same command goes on: {again()}")
+        self.exit_code = 128 + number_of(error)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM within end in order, with what to type to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Stopped(error) from None
 
 
 def again() -> str:

@@ -25,6 +25,7 @@ from stsearch.data.videos import ClipData, VideoSet
 from stsearch.errors import StsearchError
 from stsearch.evaluate.accuracy import accuracy, video_accuracies
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
+from stsearch.interrupt import check
 from stsearch.profiling.device import out_of_memory
 
 T = TypeVar("T")
@@ -114,8 +115,9 @@ class _Runner:
         return out.float()
 
     def shrinking(self, work: Callable[[int], T]) -> T:
-        """``work(micro_batch)``, again with half the micro-batch whenever memory runs out."""
+        """``work(micro_batch)``, again with half the micro-batch whenever memory runs out; after Ctrl-C not begun."""
         while True:
+            check()
             try:
                 return work(self.micro)
             except (RuntimeError, MemoryError) as error:
@@ -155,7 +157,10 @@ def _probabilities(runner: _Runner, videos: VideoSet, view: View, size: int) -> 
     cuts = view_cuts(videos, view, size)
 
     def work(micro: int) -> torch.Tensor:
-        parts = [runner.logits(batch.clips).softmax(1) for batch in batches(videos, cuts, micro, runner.device)]
+        parts = []
+        for batch in batches(videos, cuts, micro, runner.device):
+            check()
+            parts.append(runner.logits(batch.clips).softmax(1))
         return torch.cat(parts).cpu()
 
     runner.network.eval()

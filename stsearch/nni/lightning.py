@@ -29,6 +29,7 @@ from torch.nn import functional
 from stsearch.data.augment import Normaliser
 from stsearch.evaluate.oneshot import OneShotRecipe
 from stsearch.evaluate.recipe import learning_rate
+from stsearch.interrupt import check
 from stsearch.nni.spaces import SpaceNet
 
 State = Mapping[str, torch.Tensor]
@@ -64,6 +65,7 @@ class _Recipe(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         """Mean cross-entropy of a batch ``(clips, labels, colour)``."""
+        check()
         clips, labels, colour = batch
         with torch.autocast(clips.device.type, dtype=torch.bfloat16) if self._bf16 else nullcontext():
             logits = self.model(self._normalise(clips, colour))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.interrupt import check
 from stsearch.report.front import minimised, non_dominated
 from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
@@ -247,13 +248,17 @@ def _ending(event: Event) -> str:
 
 
 class Reading:
-    """Progress of reading data, ``(what, done, of)``: a line that renews itself, or a few plain ones."""
+    """Progress of reading data, ``(what, done, of)``: a line that renews itself, or a few plain ones.
+
+    Raises ``KeyboardInterrupt`` after Ctrl-C.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.console, self.quiet = Console(stderr=True), quiet
         self.what, self.started, self.before, self.said = "", 0.0, 0, -1
 
     def __call__(self, what: str, done: int, of: int) -> None:
+        check()  # of Ctrl-C: here reading can be ended in order
         if self.quiet:
             return
         if what != self.what:

@@ -29,6 +29,7 @@ from stsearch.errors import StsearchError, UserError
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task, subject_of
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.scores import SCORES
+from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, WORKER
@@ -238,13 +239,13 @@ def work_audit(plan: Plan, emit: Emit, clips: Mapping[ClipShape, ClipData] | Non
     """
     modules, folder = plan.plugins
     load_plugins(list(modules), folder, f"study {plan.study}")
-    with storage_errors(plan.storage):
+    with storage_errors(plan.storage), flagged():
         audit, clips = Audit(plan), clips or load_clips(plan, lambda *_: None)
         device = choose_device(plan.device, "engine.device")
         while audit.left():
             claimed = audit.claim()
             if claimed is None:
-                time.sleep(_WAIT_S)  # the rest is in training elsewhere; should that worker die, it is ours
+                pause(_WAIT_S)  # the rest is in training elsewhere; should that worker die, it is ours
                 continue
             _train(audit, *claimed, clips, device, emit)
 

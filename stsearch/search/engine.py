@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -12,11 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
+from typing import NamedTuple
 
 import torch
 
 from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError, WorldError
+from stsearch.interrupt import check, flagged, number_of
 from stsearch.profiling.device import choose_device
 from stsearch.search.audit import Plan, work_audit
 from stsearch.search.session import Session, open_session
@@ -29,10 +33,25 @@ from stsearch.space.search_space import load_plugins
 
 Job = Callable[[Emit], None]
 """What a process does; it tells what happens."""
+
+
+class Plugins(NamedTuple):
+    """What a process must import before it can be told its job, which may be of classes of theirs."""
+
+    modules: Sequence[str] = ()
+    folder: str = ""
+    source: str = ""
+    """what names them, for messages"""
+
+
 _GRACE_S = 20
 """Time for workers to write down that they were interrupted."""
 _KNOCK_S = 0.5
 """Time between two requests to stop."""
+_LOOK_S = 0.5
+"""Ctrl-C is looked for so often."""
+_REQUESTS = {signal.SIGINT, signal.SIGTERM}
+"""Signals that ask to stop."""
 
 
 def worker_count(study: Study) -> int:
@@ -62,7 +81,8 @@ def run(study: Study, session: Session, emit: Emit) -> None:
             work(session, emit)
         return
     session.storage.remove_session()
-    run_processes(partial(_work, study), study.spec.engine.threads, count, emit)
+    plugins = Plugins(study.space.plugins, study.space.folder, study.source)
+    run_processes(partial(_work, study), study.spec.engine.threads, count, emit, plugins)
 
 
 def run_audit(
@@ -75,12 +95,11 @@ def run_audit(
         torch.set_num_threads(engine.threads)
         work_audit(plan, emit, clips)
     else:
-        run_processes(partial(work_audit, plan), engine.threads, count, emit)
+        run_processes(partial(work_audit, plan), engine.threads, count, emit, Plugins(*plan.plugins, plan.study))
 
 
 def _work(study: Study, emit: Emit) -> None:
     """What a worker does in a process of its own."""
-    load_plugins(list(study.space.plugins), study.space.folder, study.source)
     with storage_errors(study.storage_url):
         work(open_session(study, lambda *_: None), emit)
 
@@ -90,24 +109,29 @@ def _thread_note(args: threading.ExceptHookArgs) -> Event:
     return {"event": "note", "text": f"{args.exc_type.__name__}: {str(args.exc_value).splitlines()[0]}"}
 
 
-def run_processes(job: Job, threads: int, count: int, emit: Emit) -> None:
-    """Run ``job``, which can be pickled, in ``count`` processes of ``threads`` torch threads, to their end.
+def run_processes(job: Job, threads: int, count: int, emit: Emit, plugins: Plugins) -> None:
+    """Run ``job`` in ``count`` processes of ``threads`` torch threads, to their end.
+
+    It can be pickled; to read it, a process must have imported ``plugins``.
 
     The caller has closed its connections. Raises ``WorldError`` where a job does, or all were killed.
     """
     context = multiprocessing.get_context("spawn")
-    crew = [_Member(context, job, threads) for _ in range(count)]
-    _start(crew)
+    packed = pickle.dumps(job)
+    crew = [_Member(context, packed, plugins, threads) for _ in range(count)]
     fatal: list[str] = []
-    try:
-        while listening := [member.events for member in crew if not member.silent]:
-            for ready in wait(listening):
-                for member in crew:
-                    if member.events is ready:
-                        _forward(member, emit, fatal)
-    except KeyboardInterrupt:
-        _stop(crew)
-        raise
+    with flagged():
+        _start(crew)
+        try:
+            while listening := [member.events for member in crew if not member.silent]:
+                check()
+                for ready in wait(listening, timeout=_LOOK_S):
+                    for member in crew:
+                        if member.events is ready:
+                            _forward(member, emit, fatal)
+        except KeyboardInterrupt as error:
+            _stop(crew, number_of(error))
+            raise
     for member in crew:
         member.process.join()
     if fatal:
@@ -119,9 +143,9 @@ def run_processes(job: Job, threads: int, count: int, emit: Emit) -> None:
 class _Member:
     """A worker process and its own pipe: one that is killed while it writes can block no other."""
 
-    def __init__(self, context: SpawnContext, job: Job, threads: int) -> None:
+    def __init__(self, context: SpawnContext, packed: bytes, plugins: Plugins, threads: int) -> None:
         self.events, self.end = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work_in_process, args=(job, threads, self.end), daemon=True)
+        self.process = context.Process(target=_work_in_process, args=(packed, plugins, threads, self.end), daemon=True)
         self.silent = False
 
     def start(self) -> None:
@@ -147,34 +171,27 @@ def _forward(member: _Member, emit: Emit, fatal: list[str]) -> None:
 
 
 def _start(crew: Sequence[_Member]) -> None:
-    """Start workers deaf to Ctrl-C until they are ready for it: a terminal sends it to them too."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start workers; Ctrl-C and SIGTERM, which may come to all at once, wait until each is ready for them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
     try:
         for member in crew:
             member.start()
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _interrupt_once(signum: int, frame: object) -> None:
-    """The first Ctrl-C is written down; a second one must not interrupt that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _stop(crew: Sequence[_Member]) -> None:
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _stop(crew: Sequence[_Member], number: signal.Signals) -> None:
+    """Pass a request to stop on to the workers, and kill those that do not end in time."""
     until = time.monotonic() + _GRACE_S
     while (alive := [member.process for member in crew if member.process.is_alive()]) and time.monotonic() < until:
-        for process in alive:  # again and again: one that is only starting is deaf to it yet
+        for process in alive:
             if process.pid is not None:
-                os.kill(process.pid, signal.SIGINT)
+                os.kill(process.pid, number)
         wait([process.sentinel for process in alive], timeout=_KNOCK_S)
     for member in crew:
         if member.process.is_alive():
             member.process.kill()
         member.process.join()
-    signal.signal(signal.SIGINT, handler)
 
 
 def _die_with_parent() -> None:
@@ -189,8 +206,13 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _work_in_process(job: Job, threads: int, events: Connection) -> None:
-    signal.signal(signal.SIGINT, _interrupt_once)
+def _work_in_process(packed: bytes, plugins: Plugins, threads: int, events: Connection) -> None:
+    with flagged(patient=True, always=True):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
+        _work_at(packed, plugins, threads, events)
+
+
+def _work_at(packed: bytes, plugins: Plugins, threads: int, events: Connection) -> None:
     _die_with_parent()
     torch.set_num_threads(threads)
     turn = threading.Lock()
@@ -204,9 +226,11 @@ def _work_in_process(job: Job, threads: int, events: Connection) -> None:
 
     threading.excepthook = lambda args: emit(_thread_note(args))
     try:
+        load_plugins(list(plugins.modules), plugins.folder, plugins.source)
+        job: Job = pickle.loads(packed)  # noqa: S301 - of the parent process
         job(emit)
-    except KeyboardInterrupt:
-        return
+    except KeyboardInterrupt as error:
+        sys.exit(128 + number_of(error))
     except StsearchError as error:
         emit({"event": "fatal", "text": str(error)})
     except Exception:  # an error of stsearch's own must reach the parent, not die with this process

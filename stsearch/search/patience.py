@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
+
+from stsearch.interrupt import pause
 
 if TYPE_CHECKING:
     from stsearch.search.session import Session
@@ -32,7 +33,7 @@ class Patience:
         """Called while an error is handled: pause, or raise it again when patience is over."""
         if self.left < self.pause:
             raise
-        time.sleep(self.pause)
+        pause(self.pause)
         self.left -= self.pause
         self.pause = min(2 * self.pause, 15)
 

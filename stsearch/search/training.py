@@ -13,6 +13,7 @@ from optuna.study import Study as OptunaStudy
 from stsearch.errors import StsearchError
 from stsearch.evaluate.evaluators import OnEpoch
 from stsearch.evaluate.train import EvaluationFailed
+from stsearch.interrupt import asked_by
 from stsearch.search.attributes import INTERRUPTED, REASON
 from stsearch.search.patience import STORAGE_ERRORS, Calm
 
@@ -77,9 +78,9 @@ def ending(trial: optuna.Trial, about: Event, emit: Emit, calm: Calm) -> Iterato
         trial.set_user_attr(REASON, str(error))
         emit({"event": "failed", "reason": str(error), **about})
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         trial.set_user_attr(INTERRUPTED, True)
-        trial.set_user_attr(REASON, "interrupted: stopped by the user")
+        trial.set_user_attr(REASON, f"interrupted: {asked_by(error)}")
         raise
 
 

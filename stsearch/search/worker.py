@@ -12,6 +12,7 @@ import optuna
 from stsearch.errors import StsearchError, WorldError
 from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch, Scored, Task
 from stsearch.evaluate.train import EvaluationFailed
+from stsearch.interrupt import check, flagged, pause
 from stsearch.nets.count import counted_flops
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -67,13 +68,15 @@ def work(session: Session, emit: Emit) -> None:
     """
     emit({"event": "clips", "text": session.place_clips()})
     patience = Patience(session)
-    while True:
-        try:
-            if not _step(session, emit):
-                return
-            patience = Patience(session)
-        except STORAGE_ERRORS:
-            patience.hold()  # the trial that was cut off is ended by ``bury_dead`` and tried again
+    with flagged():
+        while True:
+            check()
+            try:
+                if not _step(session, emit):
+                    return
+                patience = Patience(session)
+            except STORAGE_ERRORS:
+                patience.hold()  # the trial that was cut off is ended by ``bury_dead`` and tried again
 
 
 def _step(session: Session, emit: Emit) -> bool:
@@ -102,7 +105,7 @@ def _step(session: Session, emit: Emit) -> bool:
         _train_reference(session, *reference, emit)
         return True
     if running:
-        time.sleep(_WAIT_S)
+        pause(_WAIT_S)
     return running > 0
 
 
