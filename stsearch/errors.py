@@ -69,11 +69,11 @@ def _pieces(value: Any, depth: int) -> Iterator[str]:
         yield repr(value[: SHOWN + 1])
     elif type(value) is int and value.bit_length() > 4 * SHOWN:  # Python refuses to write those of 4,300 digits
         yield f"an integer of about {value.bit_length() * 0.30103:,.0f} digits"
-    elif type(value) in (list, tuple, set, frozenset, dict) and value:
+    elif type(value) in (list, tuple, set, dict) and value:
         if depth == _DEEP:
             yield "..."
             return
-        begin, end = {list: "[]", tuple: "()"}.get(type(value), "{}")
+        begin, end = "[]" if type(value) is list else "()" if type(value) is tuple else "{}"
         yield begin
         for number, item in enumerate(islice(value.items() if isinstance(value, Mapping) else value, SHOWN)):
             yield ", " if number else ""

@@ -26,6 +26,8 @@ FILE_BYTES = 64_000_000
 UNPACKED_BYTES = 1_000_000_000
 DIGITS = 18
 """of an integer at most: what every database and every array can hold"""
+_LONGEST_INT = 40
+"""digits in JSON, where seeds of 19 are ours"""
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}
 _USERS = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV}
 """errors that say of a name that it is none, not of a disk that it failed"""
@@ -99,10 +101,16 @@ def read_text(path: Path, before: str = "", limit: int = FILE_BYTES) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _json_int(text: str) -> int:
+    if len(text) > _LONGEST_INT:
+        raise ValueError(f"it has an integer of {len(text):,} digits")
+    return int(text)
+
+
 def parse_json(text: str) -> Any:
     """What JSON says; ``ValueError`` of one line for all that is none, or nests or counts beyond measure."""
     try:
-        value = json.loads(text, parse_int=to_int)
+        value = json.loads(text, parse_int=_json_int)
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()  # half a character has no place in any file
     except RecursionError:
