@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from stsearch.errors import brief
+from stsearch.errors import SHOWN, brief
 
 MOST_VALUES = 50_000
 """of one file, each counted as often as an alias repeats it"""
@@ -169,4 +169,4 @@ def _constructed(text: str) -> tuple[Any, Node | None, bool]:
 
 
 def _line(text: object) -> str:
-    return " ".join(str(text).split())[:200]
+    return " ".join(str(text).split())[: 2 * SHOWN]

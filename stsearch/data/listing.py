@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from stsearch.errors import UserError, WorldError, brief, did_you_mean, quoted
+from stsearch.errors import SHOWN, UserError, WorldError, brief, did_you_mean, quoted
 from stsearch.texts import path_of
 
 SPLITS = ("train", "val", "test")
@@ -81,7 +81,8 @@ class Content:
 def some(lines: Sequence[str]) -> str:
     """The first three of ``lines`` for a message, and how many more there are."""
     more = f" and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
-    return "; ".join(lines[:_SHOWN]) + more
+    cut = [line if len(line) <= 2 * SHOWN else f"{line[: 2 * SHOWN]}..." for line in lines[:_SHOWN]]
+    return "; ".join(cut) + more
 
 
 def check_lines(key: str, faults: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def with_groups(rows: Iterable[Row], pattern: str) -> list[Row]:
     Raises ``UserError`` if ``pattern`` is no such expression, or finds nothing in a name.
     """
     try:
-        expression = re.compile(pattern)
+        with warnings.catch_warnings(action="ignore"):  # of what later versions of Python may read otherwise
+            expression = re.compile(pattern)
     except (re.error, RecursionError, OverflowError, MemoryError) as error:
         raise UserError(f"data.group: {brief(pattern)} is no regular expression: {error}") from None
     if expression.groups != 1:
