@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError, brief, unknown
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -29,11 +30,11 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     """
     if name.endswith((".yaml", ".yml")):
         for path in (Path(name), *([beside / name] if beside else [])):
-            if path.is_file():
+            if os.path.isfile(path):  # unlike the path's own method, no error for a name that can be none
                 return path
-        raise UserError(f"no such file: {name!r}")
+        raise UserError(f"no such file: {brief(name)}")
     for folder in (Path(kind), _shipped(kind)):
-        if (path := folder / f"{name}.yaml").is_file():
+        if os.path.isfile(path := folder / f"{name}.yaml"):
             return path
     what = {"studies": "study", "search_spaces": "search space"}[kind]
     raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")

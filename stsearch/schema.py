@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import datetime
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from stsearch.errors import SpecError, UserError, did_you_mean, quoted
+from stsearch.errors import MOST_FAULTS, SHOWN, SpecError, brief, did_you_mean, quoted
+from stsearch.texts import YAML_BYTES, read_text
+from stsearch.yamls import load
 
 ModelT = TypeVar("ModelT", bound="Strict")
 
@@ -25,54 +26,16 @@ class Strict(BaseModel):
     """keys of a like spec, and what stands for them in this one"""
 
 
-class _Loader(yaml.SafeLoader):
-    """``SafeLoader`` that refuses a key given twice instead of dropping the first."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, str | int | float | bool):
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-# YAML 1.1 takes 1e-4 for a word, 1.2 and everybody else for a number
-_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789"))
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; ``UserError`` or ``SpecError`` for anything else."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {str(path)!r}: {error}") from None
-    return parse_yaml(text, str(path))
-
-
-def parse_value(text: str) -> Any:
-    """Any one value; raises ``yaml.YAMLError``, or ``ValueError`` for a date that is none."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    return parse_yaml(read_text(path, limit=YAML_BYTES), str(path))
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """The mapping in ``text``; ``SpecError`` names line and column of a syntax fault."""
     try:
-        data = parse_value(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SpecError(source, [f"{where}{error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise SpecError(source, [str(error).replace("\n", " ")]) from None
-    except ValueError as error:  # a date that is none
+        data = load(text)
+    except ValueError as error:
         raise SpecError(source, [str(error)]) from None
     if not isinstance(data, dict):
         given = "nothing" if data is None else type(data).__name__
@@ -100,12 +63,15 @@ def _faults(model: type[BaseModel], error: ValidationError) -> list[str]:
     """One line per path; the branches of a union (``int | list[int]``) become one line."""
     by_path: dict[str, list[_Fault]] = {}
     for detail in error.errors(include_url=False):
-        by_path.setdefault(_path(detail["loc"]), []).append(_fault(model, detail))
+        path = _path(detail["loc"])
+        told = path in by_path or len(by_path) < MOST_FAULTS  # to look for similar names takes its time
+        by_path.setdefault(path, []).append(_fault(model, detail) if told else _Fault("is wrong"))
     lines = []
     for path, faults in by_path.items():
         rules = list(dict.fromkeys(fault.rule for fault in faults))
         text = rules[0] + "".join(f" or {rule.removeprefix('should be ')}" for rule in rules[1:])
-        lines.append(f"{path}: {text}{faults[0].given}{''.join(fault.hint for fault in faults)}")
+        hints = "".join(dict.fromkeys(fault.hint for fault in faults))
+        lines.append(f"{path}: {text}{faults[0].given}{hints}")
     return lines
 
 
@@ -116,7 +82,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
             text += f"[{part}]"
         elif part and "[" not in part and part not in _UNION_BRANCHES:
             text += f".{part}" if text else part
-    return text or "(file)"
+    return (text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}...") or "(file)"
 
 
 _UNION_BRANCHES = {"str", "int", "float", "bool", "none", "constrained-int", "constrained-float", "constrained-str"}
@@ -133,22 +99,35 @@ class _Fault(NamedTuple):
 
 def _fault(model: type[BaseModel], detail: ErrorDetails) -> _Fault:
     given = detail.get("input")
-    said = f"; given {given!r}"
+    said = f"; given {brief(given)}"
     if detail["type"] == "extra_forbidden":
         *above, key = detail["loc"]
         here = _model_at(model, tuple(above))
         allowed, meant = list(here.model_fields), getattr(here, "MEANT", {}).get(key)
         hint = f" Did you mean {meant!r}?" if meant else did_you_mean(str(key), allowed)
-        return _Fault(f"unknown key {key!r}.{hint} Allowed: {quoted(allowed)}.")
+        return _Fault(f"unknown key {brief(key)}.{hint} Allowed: {quoted(allowed)}.")
     if detail["type"] == "missing":
         return _Fault("is missing")
     if detail["type"] == "literal_error":
         expected = str(detail["ctx"]["expected"]).replace("'", "")
         hint = did_you_mean(str(given), expected.replace(" or ", ", ").split(", "))
-        return _Fault(f"should be {expected}", said, f".{hint}" if hint else "")
+        return _Fault(f"should be {expected}", said, f".{hint}" if hint else _quoting("string_type", given))
     if detail["type"] == "value_error":
         return _Fault(str(detail["ctx"]["error"]))
-    return _Fault(detail["msg"].removeprefix("Input "), said)
+    return _Fault(detail["msg"].removeprefix("Input "), said, _quoting(detail["type"], given))
+
+
+def _quoting(rule: str, given: object) -> str:
+    """How to write a text that YAML takes for something else, such as a class called ``no``."""
+    if rule != "string_type" or not isinstance(given, bool | int | float | datetime.date | None):
+        return ""
+    if isinstance(given, bool):
+        word, why = ("'yes'" if given else "'no'"), "YAML takes yes, no, on, off, true and false for truth values"
+    elif given is None:
+        word, why = "'null'", "YAML takes null, ~ and an empty place for nothing"
+    else:
+        word, why = f"'{brief(given) if isinstance(given, int | float) else given}'", "YAML takes it for no text"
+    return f". {why}: put a text in quotes, as {word}"
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
+import traceback
 
 import click
 
@@ -43,6 +46,10 @@ for _command in (run, pareto, audit, report, dashboard, evaluate, data, space, p
     main.add_command(_command)
 
 
+_LONGEST = 1000
+"""characters of a message of Click"""
+
+
 def _line(error: click.ClickException) -> str:
     """``stsearch run: unknown option '--sed'. Did you mean '--set'? ...``; Click itself takes four lines."""
     context = error.ctx if isinstance(error, click.UsageError) else None
@@ -51,12 +58,33 @@ def _line(error: click.ClickException) -> str:
         options = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
         keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
         return f"{command}: {unknown('option', error.option_name, options)}{keys}"
-    text = error.format_message()
+    text = error.format_message()  # it repeats what was given
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return f"{command}: {text[:1].lower()}{text[1:]}"
 
 
+def _unexpected(error: Exception) -> str:
+    """One line for a fault of stsearch itself; its traceback goes into a file that its user alone can read.
+
+    The line has no message of the error, which may hold what is for nobody's eyes, as a URL with its password.
+    """
+    told = f"stsearch: a fault in stsearch itself: {type(error).__name__}"
+    if frames := traceback.extract_tb(error.__traceback__):
+        told += f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
+    lines = "".join(traceback.format_exception(error))
+    try:
+        file, name = tempfile.mkstemp(prefix="stsearch-", suffix=".txt")
+        with open(file, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(lines)
+    except OSError as why:
+        return f"{told}. Its traceback could not be written: {why.strerror or why}"
+    return f"{told}. Its traceback is in {name}; what was finished before is kept"
+
+
 def entry() -> None:
-    """The console script: one line for every expected error, and its exit code."""
+    """The console script: one line for every error, expected or not, and its exit code."""
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="replace")  # a terminal that lacks a character, a name that is no UTF-8
     try:
         main(prog_name="stsearch", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -78,4 +106,7 @@ def entry() -> None:
         sys.exit(0)
     except OSError as error:
         click.echo(f"stsearch: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        click.echo(_unexpected(error), err=True)
         sys.exit(1)

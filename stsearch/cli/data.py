@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stsearch.cli.common import Group, format_option, print_json
-from stsearch.errors import UserError, WorldError
+from stsearch.errors import UserError, WorldError, brief
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:
     from stsearch.schema import validate
     from stsearch.search.spec import apply_overrides, load_study
 
-    if source.endswith((".yaml", ".yml")) or (source in names("studies") and not Path(source).exists()):
+    if source.endswith((".yaml", ".yml")) or (source in names("studies") and not os.path.exists(source)):
         study = load_study(source, overrides)
         clip = study.proxy_clip()
         return open_data(study.spec.data), clip.frames, clip.height
-    if not Path(source).exists():
-        raise UserError(f"{source!r} is no study, folder or list. Studies: {', '.join(names('studies'))}")
-    name = "folder" if Path(source).is_dir() else "list"
+    if not os.path.exists(source):
+        raise UserError(f"{brief(source)} is no study, folder or list. Studies: {', '.join(names('studies'))}")
+    name = "folder" if os.path.isdir(source) else "list"
     asked: dict[str, Any] = {"data": {"name": name, "path": source}}
     apply_overrides(asked, overrides)
     if set(asked) != {"data"}:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stsearch.cli.common import OneOf, say_edits, storage_option
+from stsearch.errors import writable
 
 
 @click.command()
@@ -46,7 +47,7 @@ def report(study: str, storage: str | None, output: Path | None, form: str | Non
     stored = read_study(study, storage)
     say_edits(study, stored)
     if form == "md" and output is None:
-        click.echo(render(stored, form), nl=False)
+        click.echo(writable(render(stored, form)), nl=False)
         return
     path = output or Path(f"{stored.name}.html")
     write_report(stored, path, form)

@@ -7,7 +7,6 @@ source video, and the official test list stays ``test``.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from stsearch.data.listing import SPLITS, Listing, Places, Row, check_lines, find_videos, folder_at, some, split_word
-from stsearch.data.lists import Table, column_of, read_table, read_text
+from stsearch.data.lists import Table, column_of, read_table
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import chosen_classes, make_listing
 from stsearch.errors import UserError, did_you_mean
+from stsearch.texts import path_of, read_json, read_text, to_int
 
 _KINETICS = ("label", "youtube_id")
 _TEST_IS_VAL = "'val' is the official test list: networks are chosen on it, so it no longer tests them"
@@ -101,7 +101,7 @@ def _kinetics_lists(recipe: KineticsRecipe) -> tuple[list[_Listed], tuple[str, .
     notes: list[str] = []
     listed: list[_Listed] = []
     faults: list[str] = []
-    for split, file in _kinetics_files(Path(recipe.annotations).expanduser()):
+    for split, file in _kinetics_files(path_of(recipe.annotations, "data.annotations: ")):
         table = read_table(file, "annotations", ("youtube_id",))
         if column_of(table.header or (), "label") is None and split == "test":
             notes.append(f"{file.name} has no labels and is passed over")
@@ -118,7 +118,7 @@ def _kinetics_lists(recipe: KineticsRecipe) -> tuple[list[_Listed], tuple[str, .
 
 def _kinetics_files(place: Path) -> list[tuple[str | None, Path]]:
     """The lists and their splits; ``None`` for a file that says the split in a column."""
-    if not place.is_dir():
+    if not os.path.isdir(place):
         return [(None, place)]
     found: dict[str, Path] = {}
     for file in sorted(place.glob("*.csv")):
@@ -298,7 +298,7 @@ def _all_placed(path: str, classes: Iterable[str], listed: Iterable[_Listed]) ->
 
 def _lines(file: Path) -> list[tuple[int, str]]:
     """The lines of a list that are not empty, numbered from 1."""
-    text = read_text(file, "annotations")
+    text = read_text(file, "data.annotations: ")
     return [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
@@ -310,9 +310,10 @@ def list_something(recipe: SomethingRecipe) -> Listing:
     """
     folder = folder_at(recipe.annotations, "annotations", "a folder with labels.json, train.json, validation.json")
     table = _json(folder, "labels")
-    if not isinstance(table, dict) or not all(str(number).isdecimal() for number in table.values()):
-        raise UserError("data.annotations: labels.json should map templates to integers")
-    numbers = {_template(name): int(number) for name, number in table.items()}
+    try:
+        numbers = {_template(name): to_int(_word(number)) for name, number in table.items()}
+    except (ValueError, AttributeError):
+        raise UserError("data.annotations: labels.json should map templates to integers") from None
     names = tuple(sorted(numbers, key=lambda name: numbers[name]))
     classes = chosen_classes(names, recipe)
     known = set(names)
@@ -336,12 +337,17 @@ def _something_clips(folder: Path) -> Iterator[tuple[str, int, str, str]]:
             raise UserError(f"data.annotations: {file}.json should be a list of clips with id and template")
         for number, clip in enumerate(clips, 1):
             facts = clip if isinstance(clip, dict) else {}
-            yield split, number, str(facts.get("id", "")), _template(str(facts.get("template", "")))
+            yield split, number, _word(facts.get("id")), _template(_word(facts.get("template")))
     answers = folder / "test-answers.csv"
     if answers.is_file():
         for number, line in _lines(answers):
             video, _, label = line.partition(";")
             yield "test", number, video.strip(), _template(label)
+
+
+def _word(value: object) -> str:
+    """A word or number of JSON as a word; empty for everything else."""
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _template(text: str) -> str:
@@ -354,7 +360,4 @@ def _json(folder: Path, name: str) -> Any:
     file = folder / f"{name}.json"
     if not file.is_file():
         file = next(iter(sorted(folder.glob(f"*-{name}.json"))), file)
-    try:
-        return json.loads(read_text(file, "annotations"))
-    except ValueError as error:
-        raise UserError(f"data.annotations: {str(file)!r} is no JSON: {error}") from None
+    return read_json(file, "data.annotations: ")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from stsearch.errors import UserError, WorldError, did_you_mean, quoted
+from stsearch.errors import SHOWN, UserError, WorldError, brief, did_you_mean, quoted
+from stsearch.texts import path_of
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (
@@ -80,7 +81,8 @@ class Content:
 def some(lines: Sequence[str]) -> str:
     """The first three of ``lines`` for a message, and how many more there are."""
     more = f" and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
-    return "; ".join(lines[:_SHOWN]) + more
+    cut = [line if len(line) <= 2 * SHOWN else f"{line[: 2 * SHOWN]}..." for line in lines[:_SHOWN]]
+    return "; ".join(cut) + more
 
 
 def check_lines(key: str, faults: Sequence[str]) -> None:
@@ -107,10 +109,10 @@ def unreadable(path: str | Path, error: OSError) -> WorldError:
 
 def folder_at(given: str, key: str, wanted: str) -> Path:
     """The folder that ``data.<key>`` names; ``UserError`` that says what is ``wanted`` there if it is none."""
-    path = Path(given).expanduser()
-    if not path.is_dir():
-        what = "a file" if path.exists() else "no folder"
-        raise UserError(f"data.{key}: {str(path)!r} is {what}; expected {wanted}")
+    path = path_of(given, f"data.{key}: ")
+    if not os.path.isdir(path):
+        what = "a file" if os.path.exists(path) else "no folder"
+        raise UserError(f"data.{key}: {brief(str(path))} is {what}; expected {wanted}")
     return path
 
 
@@ -176,7 +178,7 @@ class Folders:
             try:
                 with os.scandir(folder or ".") as found:
                     self._files[folder] = frozenset(entry.name for entry in found if entry.is_file())
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, ValueError):
                 self._files[folder] = None
             except OSError as error:
                 raise unreadable(folder, error) from None

@@ -6,15 +6,17 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stsearch.data.listing import Folders, Listing, Row, check_lines, folder_at, split_word, unreadable
+from stsearch.data.listing import Folders, Listing, Row, check_lines, folder_at, split_word
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import chosen_classes, make_listing, with_groups
-from stsearch.errors import UserError, did_you_mean
+from stsearch.errors import UserError, brief, did_you_mean
+from stsearch.texts import DIGITS, path_of, read_text
 
 _COLUMNS = {
     "path": ("path", "video", "file", "filename", "file_name", "video_path"),
@@ -26,6 +28,8 @@ _COLUMNS = {
 _LINE = re.compile(r"(.*\S)\s*[\s,;]\s*(\d+)")
 """of a list without a header: the last field is the label"""
 _NUMBER = re.compile(r"\d+")
+_LONGEST_LINE = 8192
+"""characters; no path has more than half of them"""
 _Line = tuple[int, Path, Row]
 """line number, list and video"""
 
@@ -85,6 +89,10 @@ class Table:
                 faults.append(f"{self.file.name} line {number}: {what}")
 
 
+def _given_table(path: str, key: str) -> Table:
+    return read_table(path_of(path, f"data.{key}: "), key)
+
+
 def list_videos(recipe: ListRecipe) -> Listing:
     """The videos of one list, or of a list per split; no video is opened.
 
@@ -95,7 +103,7 @@ def list_videos(recipe: ListRecipe) -> Listing:
     given = {"train": recipe.path, "val": recipe.val, "test": recipe.test}
     alone = recipe.val is None and recipe.test is None
     tables = {
-        split: read_table(Path(path).expanduser(), "path" if split == "train" else split)
+        split: _given_table(path, "path" if split == "train" else split)
         for split, path in given.items()
         if path is not None
     }
@@ -116,26 +124,12 @@ def list_videos(recipe: ListRecipe) -> Listing:
     return make_listing(found, classes, recipe, flip=False)
 
 
-def read_text(path: Path, key: str) -> str:
-    """A text file in UTF-8, with or without a mark of that; ``UserError`` says that ``data.<key>`` is none."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"data.{key}: there is no file {str(path)!r}") from None
-    except IsADirectoryError:
-        raise UserError(f"data.{key}: {str(path)!r} is a folder; expected a file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"data.{key}: {str(path)!r} is no text in UTF-8: {error.reason} at byte {error.start}"
-        ) from None
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
 def read_table(path: Path, key: str, required: Sequence[str] = ("path", "label")) -> Table:
     """The list at ``path``: a header if its first line has the ``required`` columns, divided by commas, semicolons
     or tabs; else, where ``path`` and ``label`` are what is required, lines of a path and an integer."""
-    text = read_text(path, key)
+    text = read_text(path, f"data.{key}: ")
+    if long := next((n for n, line in enumerate(text.split("\n"), 1) if len(line) > _LONGEST_LINE), None):
+        raise UserError(f"data.{key}: {str(path)!r}, line {long:,}: longer than {_LONGEST_LINE:,} characters")
     bare = "path" in required
     expected = f"expected a header with the columns {' and '.join(required)}"
     expected += ", or lines 'path label' with an integer label" if bare else ""
@@ -192,11 +186,14 @@ def _rows(table: Table, split: str, alone: bool, column: str | None, root: str, 
     group_at = header.index(column) if column else None
     for number, fields in table.lines(faults):
         name, label = fields[path_at].strip(), fields[label_at].strip()
+        if label.isdecimal() and len(label) > DIGITS:
+            faults.append(f"{table.file.name} line {number}: the label {brief(label)} has more than {DIGITS} digits")
+            continue
         own = split if split_at is None else split_word(fields[split_at])
         if not name or not label:
             faults.append(f"{table.file.name} line {number}: no {'label' if name else 'path'}")
         elif own is None and split_at is not None:
-            what = f"unknown split {fields[split_at]!r}; allowed: train, val, test"
+            what = f"unknown split {brief(fields[split_at])}; allowed: train, val, test"
             faults.append(f"{table.file.name} line {number}: {what}")
         elif own != split and not alone:
             faults.append(f"{table.file.name} line {number}: the split {own!r} in the list of {split!r}")
@@ -238,18 +235,18 @@ def _named(lines: list[_Line], recipe: ListRecipe, faults: list[str]) -> tuple[t
             named.append((number, file, Row(row.path, row.name, str(label), row.split, row.group)))
         else:
             hint = "" if integers else did_you_mean(row.label, names)
-            faults.append(f"{file.name} line {number}: unknown label {row.label!r}: {absent}.{hint}")
+            faults.append(f"{file.name} line {number}: unknown label {brief(row.label)}: {absent}.{hint}")
     return names, named
 
 
 def _class_names(recipe: ListRecipe) -> tuple[str, ...] | None:
     if recipe.class_names is None:
         return None
-    path = Path(recipe.class_names).expanduser()
-    names = [line.strip() for line in read_text(path, "class_names").rstrip().split("\n")]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    path = path_of(recipe.class_names, "data.class_names: ")
+    names = [line.strip() for line in read_text(path, "data.class_names: ").rstrip().split("\n")]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice or not all(names):
-        what = f"names {twice[0]!r} twice" if twice and twice[0] else "has an empty line"
+        what = f"names {brief(twice[0])} twice" if twice and twice[0] else "has an empty line"
         raise UserError(f"data.class_names: {str(path)!r} {what}; expected one class name per line")
     return tuple(names)
 
@@ -264,6 +261,7 @@ def _missing(rows: Sequence[_Line], allowed: float) -> list[str]:
     if len(absent) <= allowed * len(rows) + 1e-9:
         return []
     return [
-        f"{file.name} line {number}: there is no file {row.path!r}." + (folders.hint(row.path) if shown < 3 else "")
+        f"{file.name} line {number}: there is no file {brief(row.path)}."
+        + (folders.hint(row.path) if shown < 3 else "")
         for shown, (number, file, row) in enumerate(absent)
     ]

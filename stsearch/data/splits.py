@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stsearch.data.expressions import found_groups
 from stsearch.data.listing import SPLITS, Entry, Listing, Row, check_classes, distinct, some
 from stsearch.data.recipe import VideoRecipe
-from stsearch.errors import UserError, did_you_mean
+from stsearch.errors import UserError, brief, did_you_mean
 
 VAL_SHARE = 0.2
 """share of each class that validates where the source does not say which videos do"""
@@ -63,23 +65,25 @@ def with_groups(rows: Iterable[Row], pattern: str) -> list[Row]:
     Raises ``UserError`` if ``pattern`` is no such expression, or finds nothing in a name.
     """
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise UserError(f"data.group: {pattern!r} is no regular expression: {error}") from None
+        with warnings.catch_warnings(action="ignore"):  # of what later versions of Python may read otherwise
+            expression = re.compile(pattern)
+    except (re.error, RecursionError, OverflowError, MemoryError) as error:
+        raise UserError(f"data.group: {brief(pattern)} is no regular expression: {error}") from None
     if expression.groups != 1:
         raise UserError(
-            f"data.group: a regular expression with one (group) is needed, such as '_(g[0-9]+)_'; given {pattern!r}"
+            "data.group: a regular expression with one (group) is needed, such as '_(g[0-9]+)_'; "
+            f"given {brief(pattern)}"
         )
     grouped: list[Row] = []
     faults: list[str] = []
-    for row in rows:
-        found = expression.search(row.name)
-        if found and found[1]:
-            grouped.append(row._replace(group=found[1]))
+    rows = list(rows)
+    for row, group in zip(rows, found_groups(pattern, [row.name for row in rows]), strict=True):
+        if group:
+            grouped.append(row._replace(group=group))
         else:
-            faults.append(repr(row.name))
+            faults.append(brief(row.name))
     if faults:
-        raise UserError(f"data.group: {pattern!r} finds nothing in {len(faults):,} names: {some(faults)}")
+        raise UserError(f"data.group: {brief(pattern)} finds nothing in {len(faults):,} names: {some(faults)}")
     return grouped
 
 

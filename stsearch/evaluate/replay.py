@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stsearch.errors import UserError
+from stsearch.errors import UserError, brief
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
 from stsearch.evaluate.train import Epoch, EvaluationFailed, Training
 from stsearch.schema import Strict
+from stsearch.texts import parse_json, path_of, read_bytes, unpacked
 
 FORMAT = 1
 
@@ -92,15 +93,19 @@ class Table:
 @lru_cache(maxsize=4)
 def read_table(path: Path) -> Table:
     """What ``Table.write`` wrote; ``UserError`` for anything else."""
+    before = f"cannot read the table {path}: "
+    packed = read_bytes(path, before)
     try:
-        content = json.loads(gzip.decompress(path.read_bytes()))
+        plain = unpacked(packed)
+    except ValueError as error:
+        raise UserError(f"{before}{error}") from None
+    try:
+        content = parse_json(plain.decode())
         if content["format"] != FORMAT:
-            raise UserError(f"{path}: a table of format {content['format']}; this version reads {FORMAT}")
+            raise UserError(f"{path}: a table of format {brief(content['format'])}; this version reads {FORMAT}")
         rows = {name: tuple(_recorded(row) for row in some) for name, some in content["trainings"].items()}
         return Table(content["about"], rows)
-    except OSError as error:
-        raise UserError(f"cannot read the table {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, EOFError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no table of trainings") from None
 
 
@@ -144,7 +149,7 @@ def evaluate_by_replay(task: Task, on_epoch: OnEpoch) -> Evaluation:
     """The recorded trainings of ``task.architecture``; ``EvaluationFailed`` where there are too few."""
     recipe: ReplayRecipe = task.recipe
     name = replace(task.architecture, width=1.0).id
-    found = read_table(Path(recipe.table)).trainings.get(name, ())
+    found = read_table(path_of(recipe.table, "evaluate.table: ")).trainings.get(name, ())
     if len(found) < recipe.repeats:
         raise EvaluationFailed(f"{recipe.table} has {len(found)} trainings of {name}; {recipe.repeats} are asked for")
     chosen = found[: recipe.repeats]

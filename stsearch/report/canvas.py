@@ -18,7 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError, unknown, writable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -204,7 +204,7 @@ def save(picture: Picture, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix == ".svg":
-            path.write_text(svg(picture), encoding="utf-8")
+            path.write_text(writable(svg(picture)), encoding="utf-8")
         else:
             _with_matplotlib(picture, path)
     except OSError as error:

@@ -28,7 +28,7 @@ def plots(report: Report) -> dict[str, Any]:
         "growth": _growth(report),
         "latency": _latency(report),
     }
-    return {name: json.loads(drawn.to_json()) for name, drawn in found.items() if drawn is not None}
+    return {name: json.loads(drawn.to_json(engine="json")) for name, drawn in found.items() if drawn is not None}
 
 
 def _styled(drawn: Any, x: str, y: str, height: int) -> Any:

@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError, unknown, writable
 from stsearch.report.collect import report_of
 from stsearch.search.place import shown
 from stsearch.search.reading import StoredStudy
@@ -56,7 +56,7 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(21, os.strerror(21))
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(writable(text), encoding="utf-8")
         if text:
             beside.replace(path)
     except OSError as error:

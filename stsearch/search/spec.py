@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
-from stsearch.errors import SpecError, UserError, quoted, unknown
+from stsearch.errors import SHOWN, SpecError, UserError, brief, quoted, unknown
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
-from stsearch.schema import Strict, check, parse_value, read_yaml
+from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
 from stsearch.search.samplers import SAMPLERS
 from stsearch.search.screening import Screen, screen_faults
@@ -27,6 +26,8 @@ from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
+from stsearch.texts import YAML_BYTES
+from stsearch.yamls import DEEPEST, load_word
 
 Extent = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -128,7 +129,7 @@ class StudySpec(Strict):
             if name not in OBJECTIVES:
                 raise ValueError(unknown("objective", name, OBJECTIVES))
             if direction != direction_of(name):
-                raise ValueError(f"{name} can only be {direction_of(name)}d; given {direction!r}")
+                raise ValueError(f"{name} can only be {direction_of(name)}d; given {brief(direction)}")
         return given
 
     @field_validator("budget")
@@ -221,34 +222,42 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             lines += difference(before, after, f"{path}{key}.")
         elif before != after:
-            lines.append(f"{path}{key}: {before!r} -> {after!r}")
+            lines.append(f"{path}{key}: {brief(before)} -> {brief(after)}")
     return lines
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Put ``evaluate.epochs=8`` and the like into ``data``; values are YAML."""
+    """Put ``evaluate.epochs=8`` and the like into ``data``; values are YAML, of one line."""
     for text in overrides:
         path, equals, value = text.partition("=")
+        shown = f"--set {text}" if text.isprintable() and len(text) <= SHOWN else f"--set {brief(text)}"
         if not equals or not path:
-            raise UserError(f"--set takes key=value, as in evaluate.epochs=8; given {text!r}")
+            raise UserError(f"--set takes key=value, as in evaluate.epochs=8; given {brief(text)}")
         *above, last = path.strip().split(".")
+        if len(above) >= DEEPEST:
+            raise UserError(f"{shown}: at most {DEEPEST} keys; given {len(above) + 1:,}")
         place = data
         for key in above:
             inner = place.setdefault(key, {})
             if not isinstance(inner, dict):
-                raise UserError(f"--set {text}: {key!r} is a value, not a section")
+                raise UserError(f"{shown}: {brief(key)} is a value, not a section")
             place = inner
+        if len(value) > YAML_BYTES:
+            raise UserError(f"{shown}: a value has at most {YAML_BYTES:,} characters")
         try:
-            place[last] = parse_value(value)
-        except (yaml.YAMLError, ValueError):
-            raise UserError(f"--set {text}: the value is no YAML") from None
+            place[last] = load_word(value)
+        except ValueError as error:
+            quoting = "a text in quotes is taken as it is, as in --set 'data.path=\"my clips #2\"'"
+            raise UserError(f"{shown}: the value is no YAML: {error}; {quoting}") from None
 
 
 def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[Strict | None, list[str]]:
     """The section ``key`` against the recipe that its ``name`` stands for."""
     section = data.get(key)
     if not isinstance(section, dict):
-        return None, [f"{key}: " + ("is missing" if section is None else f"should be a mapping; given {section!r}")]
+        return None, [
+            f"{key}: " + ("is missing" if section is None else f"should be a mapping; given {brief(section)}")
+        ]
     name = section.get("name")
     if not isinstance(name, str) or name not in registry:
         given = (
@@ -273,16 +282,22 @@ def _space(data: Mapping[str, Any], folder: Path | None) -> tuple[SearchSpace | 
         return None, [f"space: {error}"]
 
 
+MOST_OF_A_NAME = 200
+"""bytes of a study's name: file systems take 255 with what is added to it"""
+
+
 def _plain_name(name: str, source: str) -> str:
     """A name that can stand in a file name, in a URL and before ``#``."""
     if not re.fullmatch(r"[\w][\w .+=@~-]*", name) or name == "published":
         raise SpecError(
             source,
             [
-                f"name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; given {name!r}. "
-                "Without `name:` it is the file's name"
+                f"name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; "
+                f"given {brief(name)}. Without `name:` it is the file's name"
             ],
         )
+    if len(name.encode()) > MOST_OF_A_NAME:
+        raise SpecError(source, [f"name: a study's name has at most {MOST_OF_A_NAME} bytes; given {brief(name)}"])
     return name
 
 

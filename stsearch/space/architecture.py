@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError, brief, unknown
 from stsearch.space.kinds import KINDS, STEMS
+from stsearch.texts import DIGITS, parse_json
 
 STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
 GROUPS = ("conv1", *STAGES)
@@ -94,7 +95,7 @@ class Architecture:
     def from_json(cls, text: str) -> Architecture:
         """Read ``to_json`` back; ``UserError`` says what is wrong with the text."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise UserError(f"not JSON: {error}") from None
         fields = ("stem", "stages", "block", "width")
@@ -109,12 +110,12 @@ class Architecture:
         stages, width = data["stages"], data.get("width", 1.0)
         lists = isinstance(stages, list) and all(isinstance(kinds, list) for kinds in stages)
         if not lists or not all(isinstance(kind, str) for kinds in stages for kind in kinds):
-            raise UserError(f"stages is a list of 4 lists of kinds; given {stages!r}")
+            raise UserError(f"stages is a list of 4 lists of kinds; given {brief(stages)}")
         for key in ("stem", "block"):
             if not isinstance(data.get(key, ""), str):
-                raise UserError(f"{key} is a name; given {data[key]!r}")
+                raise UserError(f"{key} is a name; given {brief(data[key])}")
         if isinstance(width, bool) or not isinstance(width, int | float):
-            raise UserError(f"width is a number; given {width!r}")
+            raise UserError(f"width is a number; given {brief(width)}")
         return cls(data["stem"], tuple(map(tuple, stages)), data.get("block", "basic"), width)
 
 
@@ -146,30 +147,30 @@ def parse_placement(text: str) -> Architecture:
     for suffix in suffixes:
         if suffix in BLOCKS:
             what = "block"
-        elif suffix.isdecimal() and suffix.isascii():
+        elif suffix.isdecimal() and suffix.isascii() and len(suffix) <= DIGITS:
             what = "layers"
         elif re.fullmatch(r"w\d+(\.\d+)?(e-?\d+)?", suffix):
             what = "width"
         else:
             raise UserError(
                 f"after '@' stand layers ({', '.join(map(str, DEPTHS))}), 'bottleneck' or a width "
-                f"such as 'w0.5'; given {suffix!r}"
+                f"such as 'w0.5'; given {brief(suffix)}"
             )
         if what in given or {what, *given} >= {"layers", "block"}:
             raise UserError(
-                f"'@' gives layers, 'bottleneck' or a width once, and layers imply the block; given {text!r}"
+                f"'@' gives layers, 'bottleneck' or a width once, and layers imply the block; given {brief(text)}"
             )
         given[what] = suffix
     block, width = given.get("block", "basic"), float(given.get("width", "w1")[1:])
     layers = int(given["layers"]) if "layers" in given else None
     groups = body.split("-")
     if len(groups) != len(GROUPS):
-        raise UserError(f"a placement names 5 groups, {' '.join(GROUPS)}; given {len(groups)} in {text!r}")
+        raise UserError(f"a placement names 5 groups, {' '.join(GROUPS)}; given {len(groups)} in {brief(text)}")
     stem, *stages = groups
     parsed = [_parse_stage(stage) for stage in stages]
     if layers is not None:
         if any(len(kinds) != 1 for kinds in parsed):
-            raise UserError(f"with '@{layers}' every group is one kind; given {text!r}")
+            raise UserError(f"with '@{layers}' every group is one kind; given {brief(text)}")
         return uniform((stem, *(kinds[0] for kinds in parsed)), layers, width)
     return Architecture(stem, tuple(parsed), block, width)
 
@@ -179,9 +180,10 @@ def _parse_stage(text: str) -> tuple[str, ...]:
     for part in text.split("."):
         match = _RUN.fullmatch(part)
         if match is None:
-            raise UserError(f"a stage is written kind or kind x blocks, as in '3dx2' or '3d.2d'; given {text!r}")
-        times = int(match["times"] or 1)
+            raise UserError(f"a stage is written kind or kind x blocks, as in '3dx2' or '3d.2d'; given {brief(text)}")
+        written = match["times"] or "1"
+        times = int(written) if len(written) <= DIGITS else MAX_BLOCKS + 1
         if times > MAX_BLOCKS:
-            raise UserError(f"a stage has at most {MAX_BLOCKS} blocks; given {text!r}")
+            raise UserError(f"a stage has at most {MAX_BLOCKS} blocks; given {brief(text)}")
         kinds += [match["kind"]] * times
     return tuple(kinds)

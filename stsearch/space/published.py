@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from stsearch.errors import UserError, did_you_mean
+from stsearch.errors import UserError, brief, did_you_mean
 from stsearch.space.architecture import DEPTHS, Architecture, layers_of, parse_placement, uniform
+from stsearch.texts import path_of, read_text
 
 _2D, _3D, _2P1 = "2d", "3d", "2plus1d"
 
@@ -77,22 +77,22 @@ def find_network(text: str) -> Architecture:
     if (known := _KEYS.get(_key(text))) is not None:
         return NETWORKS[known]
     if text.lower().endswith(".json"):
-        return _from_file(Path(text))
+        return _from_file(text)
     if text.count("-") >= 3 or "@" in text:
         return parse_placement(text.lower())
     raise UserError(
-        f"unknown network {text!r}.{did_you_mean(text, NETWORKS)} Allowed: {', '.join(NETWORKS)}, "
+        f"unknown network {brief(text)}.{did_you_mean(text, NETWORKS)} Allowed: {', '.join(NETWORKS)}, "
         "a placement such as 3d-3d-2d-2d-2d@18, an architecture id, a JSON file, or STUDY#TRIAL."
     )
 
 
-def _from_file(path: Path) -> Architecture:
+def _from_file(name: str) -> Architecture:
+    before = f"cannot read the network {brief(name)}: "
+    text = read_text(path_of(name, before), before)
     try:
-        return Architecture.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the network {str(path)!r}: {error}") from None
+        return Architecture.from_json(text)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
 
 
 @dataclass(frozen=True)
