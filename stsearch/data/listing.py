@@ -17,6 +17,14 @@ SUFFIXES = (
 )  # fmt: skip
 """of files that are taken for videos, in lower case"""
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+_OF_SYSTEMS = frozenset(
+    {
+        "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__", "lost+found",
+        "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "network trash folder",
+        "temporary items",
+    }
+)  # fmt: skip
+"""folders that file servers, systems and archives leave behind, in lower case: no classes"""
 _SPLIT_WORDS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
@@ -68,7 +76,8 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """What is directly in a folder, sorted; hidden files, left there by systems and editors, are passed over."""
+    """What is directly in a folder, sorted; what systems and editors left there is passed over: hidden files and folders,
+    and folders such as ``@eaDir``, ``__MACOSX`` and ``lost+found``."""
 
     folders: tuple[str, ...]
     videos: tuple[str, ...]
@@ -127,7 +136,8 @@ def content(folder: str | Path) -> Content:
                 if is_video(entry.name):
                     videos.append(entry.name)
                 elif entry.is_dir():
-                    folders.append(entry.name)
+                    if entry.name.lower() not in _OF_SYSTEMS:
+                        folders.append(entry.name)
                 else:
                     others += 1
     except OSError as error:
@@ -228,5 +238,5 @@ def check_classes(rows: Iterable[Row], classes: Sequence[str]) -> None:
         if absent:
             raise UserError(
                 f"data: {len(absent)} of {len(classes)} classes have no videos in {split!r}: {some(absent)}. "
-                "Add some, or leave these classes out with data.classes"
+                "Add some, or leave these classes out with data.exclude"
             )
