@@ -7,10 +7,11 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stsearch.cli import entry
-from tests.conftest import Cli
+from tests.conftest import Cli, write_video
 
 STUDY = """\
 space: paper-18
@@ -70,11 +71,28 @@ def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
     assert ran.returncode == 1
     whole, broken = json.loads(ran.stdout)
     assert (whole["codec"], whole["frames"], whole["decoded"], whole["fps"]) == ("h264", 12, 12, 25.0)
-    assert "Invalid data" in broken["unreadable"]
+    assert whole["damage"] is None
+    assert broken["unreadable"] == "it is text, not a video: 'no video'"
     assert ran.stderr == "stsearch: 1 of 2 files cannot be read\n"
     lines = cli("data", "show", "clips/train/darker/0.mp4", "notes.mp4").stdout.splitlines()
     assert lines[0].startswith("clips/train/darker/0.mp4: container mov,")
-    assert lines[1].startswith("notes.mp4: unreadable: Invalid data")
+    assert lines[1].startswith("notes.mp4: unreadable: it is text, not")
+
+
+def test_show_says_what_build_says_of_damage(clips: Path, cli: Cli) -> None:
+    film = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    cut = clips / "train/darker/cut.mkv"
+    write_video(cut, film, codec="ffv1")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 4])
+    built = cli("data", "build", "clips", "--frames", "4", "--size", "16").stdout
+    ran = cli("data", "show", "--decode", str(cut), "--format", "json")
+    (found,) = json.loads(ran.stdout)
+    assert ran.returncode == 0
+    assert found["damage"].startswith("the file is cut short: ")
+    assert f"train/darker/cut.mkv: {found['damage']}" in built
+    assert (
+        f"decoded {found['decoded']}, damage: {found['damage']}\n" in cli("data", "show", "--decode", str(cut)).stdout
+    )
 
 
 @pytest.mark.parametrize(

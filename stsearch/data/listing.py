@@ -19,9 +19,9 @@ SUFFIXES = (
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
 _OF_SYSTEMS = frozenset(
     {
-        "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__", "lost+found",
-        "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "network trash folder",
-        "temporary items",
+        "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__",
+        "lost+found", "$recycle.bin", "recycler", "recycled", "system volume information", "found.000",
+        "network trash folder", "temporary items",
     }
 )  # fmt: skip
 """folders that file servers, systems and archives leave behind, in lower case: no classes"""
@@ -76,8 +76,8 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """What is directly in a folder, sorted; what systems and editors left there is passed over: hidden files and folders,
-    and folders such as ``@eaDir``, ``__MACOSX`` and ``lost+found``."""
+    """What is directly in a folder, sorted. What systems and editors left there is passed over: hidden files and
+    folders, and folders such as ``@eaDir``, ``__MACOSX`` and ``lost+found``."""
 
     folders: tuple[str, ...]
     videos: tuple[str, ...]
