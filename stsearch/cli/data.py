@@ -153,18 +153,18 @@ def verify(keys: Sequence[str], quiet: bool) -> None:
 @click.option("--partial", is_flag=True, help="Those that are not whole.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def prune(keys: Sequence[str], unused: float | None, partial: bool, everything: bool) -> None:
-    """Remove caches; one that is being built stays."""
+    """Remove caches; one that is being built, or that a run, an audit or an evaluation reads, stays."""
     from stsearch.data.cache import prune as prune_caches
 
     if not (keys or unused is not None or partial or everything):
         raise UserError("say what to remove: KEY, --unused DAYS, --partial or --all; `stsearch data list` shows them")
     seconds = None if unused is None else unused * _DAY_S
-    removed, busy = prune_caches(keys, unused_s=seconds, partial=partial, everything=everything)
+    removed, left = prune_caches(keys, unused_s=seconds, partial=partial, everything=everything)
     for facts in removed:
         click.echo(f"removed {facts.key}: {_amount(facts.nbytes)} of {facts.source.get('path', '?')}")
-    for facts in busy:
-        click.echo(f"left {facts.key}: it is being built")
-    if not removed and not busy:
+    for facts, why in left:
+        click.echo(f"left {facts.key}: {why}")
+    if not removed and not left:
         click.echo("nothing to remove")
 
 
