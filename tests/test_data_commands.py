@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +79,33 @@ def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
     lines = cli("data", "show", "clips/train/darker/0.mp4", "notes.mp4").stdout.splitlines()
     assert lines[0].startswith("clips/train/darker/0.mp4: container mov,")
     assert lines[1].startswith("notes.mp4: unreadable: it is text, not")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that the system does not know")
+@pytest.mark.parametrize(
+    ("command", "variables", "said"),
+    [
+        (["data", "list"], {}, "'~/.cache' (HOME is not set, and the system has no entry for it); set STSEARCH_CACHE"),
+        (["data", "list"], {"STSEARCH_CACHE": "~/caches"}, "; give the whole path in STSEARCH_CACHE"),
+        (["data", "build", "clips"], {}, "set STSEARCH_CACHE to a folder for clip caches"),
+        (["data", "build", "a.csv", "--set", "data.val=~/v.csv"], {}, "for '~/v.csv' (HOME is not set"),
+    ],
+)
+def test_a_user_without_a_home(clips: Path, command: list[str], variables: dict[str, str], said: str) -> None:
+    Path("a.csv").write_text("path,label\nclips/train/darker/0.mp4,a\nclips/train/brighter/0.mp4,b\n")
+    script = (
+        "import os, sys, encodings.utf_8_sig, stsearch.cli.data, stsearch.data.sources, stsearch.report.live, stsearch.search.spec;"
+        "os.setuid(54321); sys.argv[0] = 'stsearch'; stsearch.cli.entry()"
+    )
+    known = {key: value for key, value in os.environ.items() if key not in ("HOME", "STSEARCH_CACHE", "XDG_CACHE_HOME")}
+    clips.parent.chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *command, *(["--quiet"] if "build" in command else [])],
+        capture_output=True, text=True, env={**known, **variables},
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1
 
 
 def test_show_says_what_build_says_of_damage(clips: Path, cli: Cli) -> None:

@@ -15,11 +15,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from stsearch.data.listing import SPLITS, Listing, Places, Row, check_lines, find_videos, folder_at, some, split_word
+from stsearch.data.listing import (
+    SPLITS,
+    WHOLE,
+    Listing,
+    Places,
+    Row,
+    check_lines,
+    find_videos,
+    folder_at,
+    some,
+    split_word,
+)
 from stsearch.data.lists import Table, column_of, read_table, read_text
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import chosen_classes, make_listing
 from stsearch.errors import UserError, did_you_mean
+from stsearch.resources import expanded
 
 _KINETICS = ("label", "youtube_id")
 _TEST_IS_VAL = "'val' is the official test list: networks are chosen on it, so it no longer tests them"
@@ -101,7 +113,7 @@ def _kinetics_lists(recipe: KineticsRecipe) -> tuple[list[_Listed], tuple[str, .
     notes: list[str] = []
     listed: list[_Listed] = []
     faults: list[str] = []
-    for split, file in _kinetics_files(Path(recipe.annotations).expanduser()):
+    for split, file in _kinetics_files(expanded(recipe.annotations, WHOLE)):
         table = read_table(file, "annotations", ("youtube_id",))
         if column_of(table.header or (), "label") is None and split == "test":
             notes.append(f"{file.name} has no labels and is passed over")

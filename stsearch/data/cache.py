@@ -35,6 +35,7 @@ from stsearch.data.held import unread
 from stsearch.data.journal import INDEX, JOURNAL, Damaged, Index, Row, Totals, read_index, read_rows, sealed, unsealed
 from stsearch.data.stored import StoredFrames
 from stsearch.errors import UserError, WorldError, unknown
+from stsearch.resources import expanded
 
 Progress = Callable[[str, int, int], None]
 """``(what, done, of)``"""
@@ -51,9 +52,9 @@ _NAME = re.compile(r"([0-9a-f]{24})(\.building)?")
 def cache_folder() -> Path:
     """Where caches are kept."""
     if own := os.environ.get("STSEARCH_CACHE"):
-        return Path(own).expanduser()
+        return expanded(own, "give the whole path in STSEARCH_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "stsearch"
+    return (Path(base) if base else expanded("~/.cache", "set STSEARCH_CACHE to a folder for clip caches")) / "stsearch"
 
 
 def building_folder(key: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stsearch.errors import UserError, WorldError, did_you_mean, quoted
+from stsearch.resources import expanded
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (
@@ -30,6 +31,7 @@ _SPLIT_WORDS = {
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+WHOLE = "write the whole path"
 _SHOWN = 3
 _DEPTH = 4
 _COMPARED = 20_000
@@ -116,7 +118,7 @@ def unreadable(path: str | Path, error: OSError) -> WorldError:
 
 def folder_at(given: str, key: str, wanted: str) -> Path:
     """The folder that ``data.<key>`` names; ``UserError`` that says what is ``wanted`` there if it is none."""
-    path = Path(given).expanduser()
+    path = expanded(given, WHOLE)
     if not path.is_dir():
         what = "a file" if path.exists() else "no folder"
         raise UserError(f"data.{key}: {str(path)!r} is {what}; expected {wanted}")

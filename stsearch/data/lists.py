@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stsearch.data.listing import Folders, Listing, Row, check_lines, folder_at, split_word, unreadable
+from stsearch.data.listing import WHOLE, Folders, Listing, Row, check_lines, folder_at, split_word, unreadable
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import chosen_classes, make_listing, with_groups
 from stsearch.errors import UserError, did_you_mean
+from stsearch.resources import expanded
 
 _COLUMNS = {
     "path": ("path", "video", "file", "filename", "file_name", "video_path"),
@@ -95,7 +96,7 @@ def list_videos(recipe: ListRecipe) -> Listing:
     given = {"train": recipe.path, "val": recipe.val, "test": recipe.test}
     alone = recipe.val is None and recipe.test is None
     tables = {
-        split: read_table(Path(path).expanduser(), "path" if split == "train" else split)
+        split: read_table(expanded(path, WHOLE), "path" if split == "train" else split)
         for split, path in given.items()
         if path is not None
     }
@@ -263,7 +264,7 @@ def _named(
 def _class_names(recipe: ListRecipe) -> tuple[str, ...] | None:
     if recipe.class_names is None:
         return None
-    path = Path(recipe.class_names).expanduser()
+    path = expanded(recipe.class_names, WHOLE)
     names = [line.strip() for line in read_text(path, "class_names").rstrip().split("\n")]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not all(names):
