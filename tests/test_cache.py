@@ -32,6 +32,7 @@ from stsearch.data.journal import read_rows
 from stsearch.data.listing import Entry, Listing
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.stored import StoredFrames
+from stsearch.data.twice import in_two_splits
 from stsearch.data.videos import ClipData, channel_statistics
 from stsearch.errors import UserError, WorldError
 from tests.conftest import write_video
@@ -792,6 +793,29 @@ def test_no_lock_files_stay(videos: Path) -> None:
         assert [path.name for path in cache_folder().iterdir()] == [f".{'b' * 24}.lock"]
     prune(everything=True)
     assert not list(cache_folder().iterdir())
+
+
+def test_a_video_in_two_splits_is_named(own: Path) -> None:
+    listing = listing_of(own)
+    train = next(entry for entry in listing.entries if entry.split == "train")
+    val = [entry for entry in listing.entries if entry.split == "val"]
+    assert not any("byte for byte" in note for note in load(own).notes)
+    shutil.copy(train.path, val[0].path)
+    for entry in val[1:3]:
+        entry.path.write_bytes(b"")  # unreadable ones are no videos
+    assert load(own).notes[-1] == (
+        "1 video is in 'train' and in 'val', byte for byte, so accuracy on 'val' will flatter: "
+        f"{train.name} is {val[0].name}"
+    )
+
+
+def test_large_files_with_the_same_ends_are_compared_whole(tmp_path: Path) -> None:
+    for name, middle in (("a", b"1"), ("b", b"2"), ("c", b"1")):
+        (tmp_path / name).write_bytes(bytes(100_000) + middle + bytes(100_000))
+    splits = {"a": "train", "b": "val", "c": "test"}
+    entries = [Entry(tmp_path / name, name, 0, split) for name, split in splits.items()]
+    [note] = in_two_splits(entries, [("alike", 200_001)] * 3, 131_072)
+    assert note.startswith("1 video is in 'train' and in 'test', byte for byte")
 
 
 def test_real_videos(real_videos: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import sqlite3
@@ -94,7 +95,8 @@ def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
 def test_a_user_without_a_home(clips: Path, command: list[str], variables: dict[str, str], said: str) -> None:
     Path("a.csv").write_text("path,label\nclips/train/darker/0.mp4,a\nclips/train/brighter/0.mp4,b\n")
     script = (
-        "import os, sys, encodings.utf_8_sig, stsearch.cli.data, stsearch.data.sources, stsearch.report.live, stsearch.search.spec;"
+        "import os, sys, encodings.utf_8_sig, stsearch.cli.data, stsearch.data.sources, stsearch.report.live;"
+        "import stsearch.search.spec;"
         "os.setuid(54321); sys.argv[0] = 'stsearch'; stsearch.cli.entry()"
     )
     known = {key: value for key, value in os.environ.items() if key not in ("HOME", "STSEARCH_CACHE", "XDG_CACHE_HOME")}
@@ -106,6 +108,19 @@ def test_a_user_without_a_home(clips: Path, command: list[str], variables: dict[
     assert ran.returncode == 1, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_notes_on_the_data_come_into_the_report(study: Path, cli: Cli) -> None:
+    said = (
+        "4 videos are in 'train' and in 'val', byte for byte, so accuracy on 'val' will flatter: train/brighter/0.mp4"
+    )
+    ran = cli("run", "mine.yaml", "--set", "evaluate.epochs=1", "--set", "evaluate.repeats=1")
+    assert ran.returncode == 0, ran.stderr
+    assert f"note: {said}" in ran.stderr
+    for name in ("report.md", "report.html"):
+        written = cli("report", "mine.yaml", "--output", name)
+        assert written.returncode == 0, written.stderr
+        assert said in html.unescape(Path(name).read_text()).replace("\\", "")
 
 
 def test_show_says_what_build_says_of_damage(clips: Path, cli: Cli) -> None:

@@ -88,6 +88,13 @@ class Content:
     """files without the suffix of a video"""
 
 
+def printable(name: str) -> str:
+    """A name on one line, whatever is in it."""
+    return "".join(
+        f"\\x{ord(letter):02x}" if ord(letter) < 32 or 127 <= ord(letter) < 160 else letter for letter in name
+    )
+
+
 def some(lines: Sequence[str]) -> str:
     """The first three of ``lines`` for a message, and how many more there are."""
     more = f" and {len(lines) - _SHOWN:,} more" if len(lines) > _SHOWN else ""
