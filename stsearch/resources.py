@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stsearch.errors import UserError, brief, unknown
+from stsearch.errors import UserError, WorldError, brief, unknown
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -38,3 +38,16 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
             return path
     what = {"studies": "study", "search_spaces": "search space"}[kind]
     raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")
+
+
+def expanded(text: str, otherwise: str) -> Path:
+    """The path ``text`` with ``~`` filled in; ``WorldError`` that says what to do ``otherwise`` where no home is known.
+
+    As in containers and batch systems: ``HOME`` is not set, and the user is not in the list of users.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise WorldError(
+            f"no home folder is known for {text!r} (HOME is not set, and the system has no entry for it); {otherwise}"
+        ) from None

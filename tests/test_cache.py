@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import multiprocessing
@@ -31,6 +32,7 @@ from stsearch.data.journal import read_rows
 from stsearch.data.listing import Entry, Listing
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.stored import StoredFrames
+from stsearch.data.twice import in_two_splits
 from stsearch.data.videos import ClipData, channel_statistics
 from stsearch.errors import UserError, WorldError
 from tests.conftest import write_video
@@ -156,7 +158,7 @@ def test_it_is_decoded_once(videos: Path) -> None:
     assert again.fingerprint == first.fingerprint
     assert stored(again, "val") == stored(first, "val")
     assert torch.equal(stored(again, "val").mapped(), stored(first, "val").mapped())
-    assert {path.name for path in cache_folder().iterdir()} == {first.fingerprint, f".{first.fingerprint}.lock"}
+    assert {path.name for path in cache_folder().iterdir()} == {first.fingerprint}
 
 
 def test_what_changes_the_key(own: Path) -> None:
@@ -351,6 +353,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if not mounted or mounted.returncode:
         pytest.skip("no file system can be mounted here")
     yield place
+    gc.collect()  # what still holds a cache keeps the disk busy
     subprocess.run(["umount", str(place)], check=True)
 
 
@@ -727,7 +730,10 @@ def test_pruning_leaves_what_is_built_and_what_is_no_cache(videos: Path) -> None
     foreign.mkdir()
     with FileLock(cache_folder() / f".{keys[0]}.lock"):
         removed, busy = prune(keys[:2])
-    assert ([facts.key for facts in removed], [facts.key for facts in busy]) == ([keys[1]], [keys[0]])
+    assert ([facts.key for facts in removed], [(facts.key, why) for facts, why in busy]) == (
+        [keys[1]],
+        [(keys[0], "it is being built")],
+    )
     os.utime(cache_folder() / keys[2], (0, 0))
     for path in (cache_folder() / keys[2]).iterdir():
         os.utime(path, (0, 0))
@@ -741,6 +747,75 @@ def test_pruning_leaves_what_is_built_and_what_is_no_cache(videos: Path) -> None
     data = load(videos, windows=1)
     assert data.fingerprint == keys[0], "it is built again when it is needed"
     assert math.prod(stored(data, "val").shape) == stored(data, "val").nbytes
+
+
+def hold_elsewhere(root: str, cache: str, ready: str) -> None:
+    """A process that reads a cache until it is killed."""
+    os.environ["STSEARCH_CACHE"] = cache
+    data = load(Path(root))
+    Path(ready).write_text(data.fingerprint)
+    signal.pause()
+
+
+def test_pruning_leaves_what_is_read(videos: Path, tmp_path: Path) -> None:
+    data = load(videos)
+    folder = cache_folder() / data.fingerprint
+    assert [why for _, why in prune(everything=True)[1]] == ["it is being read"]
+    again = load(videos)
+    del data
+    assert [why for _, why in prune([again.fingerprint])[1]] == ["it is being read"], "another one still reads it"
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (0, 0))
+    assert list_caches()[0].used == 0
+    begun = time.time()
+    del again
+    assert list_caches()[0].used > begun - 60, "it was read until now"
+    assert prune(unused_s=3600) == ([], [])
+
+    process = PROCESSES.Process(target=hold_elsewhere, args=(str(videos), str(cache_folder()), str(tmp_path / "ready")))
+    process.start()
+    try:
+        while not (tmp_path / "ready").exists() and process.is_alive():
+            time.sleep(0.05)
+        assert [why for _, why in prune(everything=True)[1]] == ["it is being read"]
+    finally:
+        process.kill()
+        process.join()
+    assert [facts.key for facts in prune(everything=True)[0]] == [folder.name], "who was killed holds nothing"
+
+
+def test_no_lock_files_stay(videos: Path) -> None:
+    load(videos)
+    assert not list(cache_folder().glob(".*")), "built"
+    (cache_folder() / f".{'a' * 24}.lock").touch()  # as a killed process leaves it
+    with FileLock(cache_folder() / f".{'b' * 24}.lock"):
+        prune(everything=True)
+        assert [path.name for path in cache_folder().iterdir()] == [f".{'b' * 24}.lock"]
+    prune(everything=True)
+    assert not list(cache_folder().iterdir())
+
+
+def test_a_video_in_two_splits_is_named(own: Path) -> None:
+    listing = listing_of(own)
+    train = next(entry for entry in listing.entries if entry.split == "train")
+    val = [entry for entry in listing.entries if entry.split == "val"]
+    assert not any("byte for byte" in note for note in load(own).notes)
+    shutil.copy(train.path, val[0].path)
+    for entry in val[1:3]:
+        entry.path.write_bytes(b"")  # unreadable ones are no videos
+    assert load(own).notes[-1] == (
+        "1 video is in 'train' and in 'val', byte for byte, so accuracy on 'val' will flatter: "
+        f"{train.name} is {val[0].name}"
+    )
+
+
+def test_large_files_with_the_same_ends_are_compared_whole(tmp_path: Path) -> None:
+    for name, middle in (("a", b"1"), ("b", b"2"), ("c", b"1")):
+        (tmp_path / name).write_bytes(bytes(100_000) + middle + bytes(100_000))
+    splits = {"a": "train", "b": "val", "c": "test"}
+    entries = [Entry(tmp_path / name, name, 0, split) for name, split in splits.items()]
+    [note] = in_two_splits(entries, [("alike", 200_001)] * 3, 131_072)
+    assert note.startswith("1 video is in 'train' and in 'test', byte for byte")
 
 
 def test_real_videos(real_videos: Path) -> None:

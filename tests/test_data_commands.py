@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from stsearch.cli import entry
-from tests.conftest import Cli
+from tests.conftest import Cli, write_video
 
 STUDY = """\
 space: paper-18
@@ -70,11 +74,69 @@ def test_what_a_file_holds(clips: Path, cli: Cli, tmp_path: Path) -> None:
     assert ran.returncode == 1
     whole, broken = json.loads(ran.stdout)
     assert (whole["codec"], whole["frames"], whole["decoded"], whole["fps"]) == ("h264", 12, 12, 25.0)
-    assert "Invalid data" in broken["unreadable"]
+    assert whole["damage"] is None
+    assert broken["unreadable"] == "it is text, not a video: 'no video'"
     assert ran.stderr == "stsearch: 1 of 2 files cannot be read\n"
     lines = cli("data", "show", "clips/train/darker/0.mp4", "notes.mp4").stdout.splitlines()
     assert lines[0].startswith("clips/train/darker/0.mp4: container mov,")
-    assert lines[1].startswith("notes.mp4: unreadable: Invalid data")
+    assert lines[1].startswith("notes.mp4: unreadable: it is text, not")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that the system does not know")
+@pytest.mark.parametrize(
+    ("command", "variables", "said"),
+    [
+        (["data", "list"], {}, "'~/.cache' (HOME is not set, and the system has no entry for it); set STSEARCH_CACHE"),
+        (["data", "list"], {"STSEARCH_CACHE": "~/caches"}, "; give the whole path in STSEARCH_CACHE"),
+        (["data", "build", "clips"], {}, "set STSEARCH_CACHE to a folder for clip caches"),
+        (["data", "build", "a.csv", "--set", "data.val=~/v.csv"], {}, "for '~/v.csv' (HOME is not set"),
+    ],
+)
+def test_a_user_without_a_home(clips: Path, command: list[str], variables: dict[str, str], said: str) -> None:
+    Path("a.csv").write_text("path,label\nclips/train/darker/0.mp4,a\nclips/train/brighter/0.mp4,b\n")
+    script = (
+        "import os, sys, encodings.utf_8_sig, stsearch.cli.data, stsearch.data.sources, stsearch.report.live;"
+        "import stsearch.search.spec;"
+        "os.setuid(54321); sys.argv[0] = 'stsearch'; stsearch.cli.entry()"
+    )
+    known = {key: value for key, value in os.environ.items() if key not in ("HOME", "STSEARCH_CACHE", "XDG_CACHE_HOME")}
+    clips.parent.chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *command, *(["--quiet"] if "build" in command else [])],
+        capture_output=True, text=True, env={**known, **variables},
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stderr
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_notes_on_the_data_come_into_the_report(study: Path, cli: Cli) -> None:
+    said = (
+        "4 videos are in 'train' and in 'val', byte for byte, so accuracy on 'val' will flatter: train/brighter/0.mp4"
+    )
+    ran = cli("run", "mine.yaml", "--set", "evaluate.epochs=1", "--set", "evaluate.repeats=1")
+    assert ran.returncode == 0, ran.stderr
+    assert f"note: {said}" in ran.stderr
+    for name in ("report.md", "report.html"):
+        written = cli("report", "mine.yaml", "--output", name)
+        assert written.returncode == 0, written.stderr
+        assert said in html.unescape(Path(name).read_text()).replace("\\", "")
+
+
+def test_show_says_what_build_says_of_damage(clips: Path, cli: Cli) -> None:
+    film = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    cut = clips / "train/darker/cut.mkv"
+    write_video(cut, film, codec="ffv1")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 3 // 4])
+    built = cli("data", "build", "clips", "--frames", "4", "--size", "16").stdout
+    ran = cli("data", "show", "--decode", str(cut), "--format", "json")
+    (found,) = json.loads(ran.stdout)
+    assert ran.returncode == 0
+    assert found["damage"].startswith("the file is cut short: ")
+    assert f"train/darker/cut.mkv: {found['damage']}" in built
+    assert (
+        f"decoded {found['decoded']}, damage: {found['damage']}\n" in cli("data", "show", "--decode", str(cut)).stdout
+    )
 
 
 @pytest.mark.parametrize(

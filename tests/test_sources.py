@@ -135,6 +135,37 @@ def test_what_is_named_like_a_video_and_is_none(tmp_path: Path, make: Callable[[
     assert "train/a/odd.mp4" in names(folder(tmp_path), "train"), "it is left out, by name, when videos are decoded"
 
 
+SYSTEMS = ("@eaDir", "__MACOSX", "lost+found", ".Trash-1000", "$RECYCLE.BIN", "System Volume Information", "#recycle")
+
+
+def test_folders_of_systems_are_no_classes(tmp_path: Path) -> None:
+    for name in SYSTEMS:
+        touch(tmp_path, f"{name}/a.mp4", f"train/{name}/a.mp4", f"train/wave/{name}/a.mp4", f"plain/{name}/x.mp4")
+    touch(tmp_path, *(f"{s}/{c}/{n}.mp4" for s in ("train", "val", "plain") for c in ("wave", "jump") for n in "12"))
+    assert folder(tmp_path).classes == folder(tmp_path / "plain").classes == ("jump", "wave")
+
+
+def test_classes_that_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{s}/{c}/1.mp4" for s in ("train", "val") for c in ("wave", "jump", "idle")), "val/other/2.mp4")
+    assert "that 'train' has not: other" in fault(folder, tmp_path)
+    listing = folder(tmp_path, exclude=["other", "idle"])
+    assert listing.classes == ("jump", "wave")
+    assert len(listing.entries) == 4
+    assert folder(tmp_path, exclude=["other"], classes=2).classes != ()
+    for given, expected in (
+        ({"exclude": ["idel"]}, "none of the 4 classes is called 'idel'. Did you mean 'idle'?"),
+        ({"exclude": ["idle"], "classes": ["idle", "wave"]}, "in data.classes or left out, not both; given 'idle'"),
+        ({"exclude": ["idle", "wave", "other"]}, "at least 2 of the 3 classes are needed; it leaves 1"),
+    ):  # fmt: skip
+        assert expected in fault(lambda given=given: folder(tmp_path, **given))
+    train = write(tmp_path / "t.csv", "path,label", *(f"train/{c}/1.mp4,{c}" for c in ("wave", "jump", "idle")))
+    val = write(
+        tmp_path / "v.csv", "path,label", *(f"val/{c}/1.mp4,{c}" for c in ("wave", "jump")), "val/other/2.mp4,odd"
+    )
+    assert csv_list(train, val=val, exclude=["odd", "idle"]).classes == ("jump", "wave")
+    assert "is called 'odt'. Did you mean 'odd'?" in fault(lambda: csv_list(train, val=val, exclude=["odt", "odd"]))
+
+
 # --- lists
 
 CLIPS = ("a 1, so.mp4", "b.mp4", "c.mp4", "d.mp4")
@@ -174,6 +205,34 @@ def test_lists_of_lines_with_integer_labels(tmp_path: Path) -> None:
     )
     listing = csv_list(train, val=val, root=root, class_names=named, classes=["class 10", "class 0"])
     assert listing.classes == ("class 0", "class 10")
+
+
+@pytest.mark.parametrize("between", [",", ", ", " , ", ";", " ; ", "\t", " \t ", " ", "   "])
+@pytest.mark.parametrize("quoted", ["none", "path", "all"])
+@pytest.mark.parametrize("header", [False, True])
+def test_blanks_and_quotes_around_what_divides(tmp_path: Path, between: str, quoted: str, header: bool) -> None:
+    if header and not between.strip(" "):
+        return  # a header is divided by commas, semicolons or tabs
+    clips = ["v/a 1.mp4", "v/b, 2.mp4" if quoted != "none" else "v/b_2.mp4", "v/c.mp4", "v/d;x 4.mp4"]
+    touch(tmp_path, *clips)
+    around = {"none": ("", ""), "path": ('"', ""), "all": ('"', '"')}[quoted]
+    if quoted == "none" and header:
+        clips[3:] = []
+    lines = [
+        between.join(mark + field + mark for mark, field in zip(around, (clip, str(number % 2)), strict=True))
+        for number, clip in enumerate(clips)
+    ]
+    top = [between.join((f"{around[0]}path{around[0]}", f"{around[1]}label{around[1]}"))] if header else []
+    train = write(tmp_path / "list.txt", *top, *lines)
+    touch(tmp_path, "v/x.mp4", "v/y.mp4")
+    val = write(tmp_path / "val.csv", "path,label", "v/x.mp4,0", "v/y.mp4,1")
+    assert sorted(names(csv_list(train, val=val), "train")) == sorted(clips)
+
+
+def test_a_list_of_kinetics_is_recognised(tmp_path: Path) -> None:
+    for header in ("label,youtube_id,time_start,time_end,split", '"youtube_id","label"'):
+        path = write(tmp_path / "train.csv", header, "waving,abc,1,11,train")
+        assert f"{{name: kinetics, path: CLIPS, annotations: {path!r}}}" in fault(csv_list, path)
 
 
 def test_all_wrong_lines_of_lists_at_once(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_identity_is_what_results_depend_on() -> None:
         assert line in difference(base, study(**changes).identity())
 
 
+def test_classes_left_out_are_of_the_identity_only_where_there_are_some() -> None:
+    data: dict[str, Any] = {"name": "folder", "path": "clips"}
+    assert "exclude" not in study(data=data).identity()["data"], "studies begun before there was such a key go on"
+    assert study(data={**data, "exclude": []}).identity() == study(data=data).identity()
+    changed = study(data={**data, "exclude": ["idle"]}).identity()
+    assert difference(study(data=data).identity(), changed) == ["data.exclude: None -> ['idle']"]
+
+
 def test_start_networks() -> None:
     assert len(study().start_networks()) == 11
     assert study(search={"start_with": "none"}).start_networks() == []

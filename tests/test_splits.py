@@ -111,3 +111,11 @@ def test_classes_by_name() -> None:
     ):  # fmt: skip
         with pytest.raises(UserError, match=expected.replace("?", r"\?")):
             chosen(given_classes)
+
+
+def test_classes_but_some() -> None:
+    known = [f"class {n}" for n in range(12)]
+    left = chosen_classes(known, VideoRecipe(path="", exclude=["class 3"]))
+    assert left == tuple(name for name in known if name != "class 3")
+    some = chosen_classes(known, VideoRecipe(path="", classes=5))
+    assert set(some) - {"class 3"} <= set(chosen_classes(known, VideoRecipe(path="", classes=5, exclude=["class 3"])))

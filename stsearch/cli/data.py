@@ -156,41 +156,40 @@ def verify(keys: Sequence[str], quiet: bool) -> None:
 @click.option("--partial", is_flag=True, help="Those that are not whole.")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 def prune(keys: Sequence[str], unused: float | None, partial: bool, everything: bool) -> None:
-    """Remove caches; one that is being built stays."""
+    """Remove caches; one that is being built, or that a run, an audit or an evaluation reads, stays."""
     from stsearch.data.cache import prune as prune_caches
 
     if not (keys or unused is not None or partial or everything):
         raise UserError("say what to remove: KEY, --unused DAYS, --partial or --all; `stsearch data list` shows them")
     seconds = None if unused is None else unused * _DAY_S
-    removed, busy = prune_caches(keys, unused_s=seconds, partial=partial, everything=everything)
+    removed, left = prune_caches(keys, unused_s=seconds, partial=partial, everything=everything)
     for facts in removed:
         click.echo(f"removed {facts.key}: {_amount(facts.nbytes)} of {facts.source.get('path', '?')}")
-    for facts in busy:
-        click.echo(f"left {facts.key}: it is being built")
-    if not removed and not busy:
+    for facts, why in left:
+        click.echo(f"left {facts.key}: {why}")
+    if not removed and not left:
         click.echo("nothing to remove")
 
 
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--decode", is_flag=True, help="Decode it whole as well, and count the frames.")
+@click.option("--decode", is_flag=True, help="Decode it whole as well: count the frames, name damage.")
 @format_option("table", "json")
 def show(files: Sequence[Path], decode: bool, form: str) -> None:
     """Say what video FILES hold and whether they can be decoded. Exit code 1 if one cannot."""
     from stsearch.data.decode import NotAVideo, UnreadableVideo, probe
-    from stsearch.data.decode import decode as decode_file
 
     results: list[dict[str, Any]] = []
     for file in files:
         try:
             facts = {"file": str(file), **probe(file).as_dict()}
             if decode:
-                facts["decoded"] = len(decode_file(file, height=16, width=16).frames)
+                facts |= _decoded(file)
         except (NotAVideo, UnreadableVideo) as error:
             facts = {"file": str(file), "unreadable": str(error)}
         results.append(facts)
         if form == "table":
-            known = (_fact(name, value) for name, value in facts.items() if name != "file")
+            known = (_fact(name, value) for name, value in facts.items() if name != "file" and value is not None)
             click.echo(f"{file}: {', '.join(known)}")
     if form == "json":
         print_json(results)
@@ -198,9 +197,25 @@ def show(files: Sequence[Path], decode: bool, form: str) -> None:
         raise WorldError(f"{unreadable} of {len(results)} files cannot be read")
 
 
+def _decoded(file: Path) -> dict[str, Any]:
+    """How many frames decode, and what a build will say of the file."""
+    import numpy
+
+    from stsearch.data.decode import MAX_FRAMES, decode
+
+    times: list[int] = []
+
+    def choose(found: Any) -> Any:
+        times.append(len(found))
+        return numpy.arange(min(len(found), MAX_FRAMES))
+
+    video = decode(file, height=16, width=16, choose=choose)
+    return {"decoded": times[-1], "damage": video.damage}
+
+
 def _fact(name: str, value: Any) -> str:
     shown = f"{value:.6g}" if isinstance(value, float) else value
-    return f"{name.replace('_', ' ')}{':' if name == 'unreadable' else ''} {shown}"
+    return f"{name.replace('_', ' ')}{':' if name in ('unreadable', 'damage') else ''} {shown}"
 
 
 def _plain(facts: CacheFacts) -> dict[str, Any]:

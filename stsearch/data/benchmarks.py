@@ -89,7 +89,7 @@ def list_kinetics(recipe: KineticsRecipe) -> Listing:
     """
     root = folder_at(recipe.path, "path", "the folder of the clips")
     listed, names, notes = _kinetics_lists(recipe)
-    classes = chosen_classes(names, recipe)
+    classes = chosen_classes(names, recipe, [clip.label for clip in listed])
     wanted = set(classes)
     listed = [clip for clip in listed if clip.label in wanted]
     rows = _placed(listed, find_videos(root))
@@ -109,7 +109,7 @@ def _kinetics_lists(recipe: KineticsRecipe) -> tuple[list[_Listed], tuple[str, .
         listed += _kinetics_clips(table, split, faults)
     check_lines("annotations", faults)
     names = tuple(sorted({clip.label for clip in listed if clip.split == "train"}))
-    strange = sorted({clip.label for clip in listed}.difference(names))
+    strange = sorted({clip.label for clip in listed}.difference(names, recipe.exclude or ()))
     if strange:
         lines = [f"{name!r}.{did_you_mean(name, names)}" for name in strange]
         raise UserError(f"data.annotations: labels that 'train' has not: {some(lines)}")

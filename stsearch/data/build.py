@@ -37,16 +37,19 @@ from stsearch.data.cache import (
     open_cache,
     writing,
 )
-from stsearch.data.jobs import Estimate, Frames, Job, decode_one, frame_shape, make_job, size_of
+from stsearch.data.held import Held, hold
+from stsearch.data.jobs import EDGE, Estimate, Frames, Job, decode_one, frame_shape, make_job, size_of
 from stsearch.data.journal import JOURNAL, Damaged, Row, Totals, read_rows
-from stsearch.data.listing import SPLITS, Listing
+from stsearch.data.listing import SPLITS, Listing, printable
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.stored import StoredFrames
+from stsearch.data.twice import in_two_splits
 from stsearch.data.videos import ClipData, VideoSet
 from stsearch.errors import UserError, WorldError
 
 _STATISTICS = 4096
 _SHOWN = 3
+_TRIES = 3
 
 
 def load_videos(listing: Listing, recipe: VideoRecipe, frames: int, size: int, progress: Progress) -> ClipData:
@@ -58,14 +61,14 @@ def load_videos(listing: Listing, recipe: VideoRecipe, frames: int, size: int, p
     or a class is left without one, ``WorldError`` where the disk is too small or fails.
     """
     job = make_job(listing, recipe, frames, size, progress)
-    cache, damage = _checked(job)
+    cache, damage, held = _opened(job)
     notes = list(listing.notes)
     if cache is None:
         with locked(job.index.key, lambda: _tell_waiting(job)):
-            cache, damage = _checked(job)  # another process may have built it
+            cache, damage, held = _opened(job)  # another process may have built it
             if cache is None:
                 decoded = _build(job, damage)
-                cache, _ = _checked(job)
+                cache, _, held = _opened(job)
                 if damage:
                     place = cache_folder() / job.index.key
                     notes.append(
@@ -87,7 +90,26 @@ def load_videos(listing: Listing, recipe: VideoRecipe, frames: int, size: int, p
             f"{len(damaged)} of {len(cache.rows)} videos are damaged and used as far as they can be read: "
             f"{_some(damaged)} (all in {cache.folder / DAMAGED})"
         )
-    return _clip_data(job, cache, tuple(notes))
+    notes += in_two_splits(job.listing.entries, _contents(job, cache.rows), 2 * EDGE)
+    return replace(_clip_data(job, cache, tuple(notes)), held=held)
+
+
+def _contents(job: Job, rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """What is known of each file: its size, both ends and what was kept of it; nothing of one that cannot be read."""
+    return [
+        ("" if row.unreadable else f"{digest} {row.frames} {row.crc32}", size)
+        for row, digest, size in zip(rows, job.digests, job.sizes, strict=True)
+    ]
+
+
+def _opened(job: Job) -> tuple[Cache | None, str, Held | None]:
+    """What ``_checked`` says, and the cache held, so that it is not pruned from now on."""
+    for _ in range(_TRIES):
+        held = hold(cache_folder() / job.index.key / FRAMES)
+        cache, damage = _checked(job)
+        if cache is None or held is not None:
+            break  # else it was finished or pruned between the two
+    return cache, damage, held
 
 
 def _checked(job: Job) -> tuple[Cache | None, str]:
@@ -114,10 +136,7 @@ def _some(rows: Sequence[Row]) -> str:
 
 def _line(row: Row) -> str:
     """What is wrong with a video, on one line whatever its name is."""
-    name = "".join(
-        f"\\x{ord(letter):02x}" if ord(letter) < 32 or 127 <= ord(letter) < 160 else letter for letter in row.name
-    )
-    return f"{name}: {row.unreadable or row.damage}"
+    return f"{printable(row.name)}: {row.unreadable or row.damage}"
 
 
 def _tell_waiting(job: Job) -> None:

@@ -31,9 +31,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from stsearch.data.held import unread
 from stsearch.data.journal import INDEX, JOURNAL, Damaged, Index, Row, Totals, read_index, read_rows, sealed, unsealed
 from stsearch.data.stored import StoredFrames
 from stsearch.errors import UserError, WorldError, unknown
+from stsearch.resources import expanded
 
 Progress = Callable[[str, int, int], None]
 """``(what, done, of)``"""
@@ -50,9 +52,9 @@ _NAME = re.compile(r"([0-9a-f]{24})(\.building)?")
 def cache_folder() -> Path:
     """Where caches are kept."""
     if own := os.environ.get("STSEARCH_CACHE"):
-        return Path(own).expanduser()
+        return expanded(own, "give the whole path in STSEARCH_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "stsearch"
+    return (Path(base) if base else expanded("~/.cache", "set STSEARCH_CACHE to a folder for clip caches")) / "stsearch"
 
 
 def building_folder(key: str) -> Path:
@@ -218,7 +220,14 @@ def locked(key: str, waiting: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        _release(lock)
+
+
+def _release(lock: FileLock) -> None:
+    """Give a lock back; its file does not stay. Who waits for it sees that, and makes another."""
+    with suppress(OSError):
+        os.unlink(lock.lock_file)
+    lock.release()
 
 
 @dataclass(frozen=True)
@@ -239,7 +248,7 @@ class CacheFacts:
     """on disk"""
     whole: bool
     used: float
-    """when it was loaded or written last, seconds since 1970"""
+    """when it was read or written last, seconds since 1970"""
     damage: str = ""
     """what is wrong, without a look at the frames (see ``verify``)"""
 
@@ -257,7 +266,7 @@ def _facts(folder: Path) -> CacheFacts:
         damage = str(error)
     rows = read_rows(folder)
     files = [path.stat() for path in folder.iterdir()]
-    used = max((stat.st_mtime for stat in files), default=folder.stat().st_mtime)
+    used = max(stat.st_mtime for stat in (*files, folder.stat()))  # the folder's is that of the last reading
     return CacheFacts(
         key, folder, index.source, index.clip, index.videos, len(rows), sum(bool(row.unreadable) for row in rows),
         sum(stat.st_size for stat in files), whole, used, damage,
@@ -311,31 +320,54 @@ def verify(key: str, progress: Progress) -> list[str]:
 
 def prune(
     keys: Collection[str] = (), *, unused_s: float | None = None, partial: bool = False, everything: bool = False
-) -> tuple[list[CacheFacts], list[CacheFacts]]:
+) -> tuple[list[CacheFacts], list[tuple[CacheFacts, str]]]:
     """Remove caches: those of ``keys``, not used for ``unused_s`` seconds, not whole, or all.
 
-    Returns what was removed and what was left because a process builds it just now.
+    Returns what was removed, and what was left and why: a process builds it just now, or reads it.
     """
     limit = -math.inf if unused_s is None else time.time() - unused_s
     chosen = {facts.folder: facts for facts in _named(keys)}
     for facts in list_caches():
         if everything or facts.used < limit or (partial and (not facts.whole or facts.damage)):
             chosen[facts.folder] = facts
-    removed, busy = [], []
+    removed, left = [], []
     home = cache_folder()
     for facts in chosen.values():
-        lock = FileLock(home / f".{facts.key}.lock")
         try:
-            with lock.acquire(timeout=0):
-                gone = home / f".{facts.folder.name}.{os.getpid()}.removed"
-                facts.folder.rename(gone)  # at once, so that nobody loads half a cache
-            removed.append(facts)
-        except Timeout:
-            busy.append(facts)
+            if why := _removed(facts):
+                left.append((facts, why))
+            else:
+                removed.append(facts)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise WorldError(f"cannot remove the clip cache {facts.folder}: {error.strerror or error}") from None
     for gone in home.glob(".*.removed"):
         shutil.rmtree(gone, ignore_errors=True)
-    return removed, busy
+    for file in home.glob(".*.lock"):  # of processes that were killed
+        with suppress(Timeout, OSError):
+            _release(_taken(file))
+    return removed, left
+
+
+def _taken(file: Path) -> FileLock:
+    """The lock of ``file``; ``Timeout`` if another process has it."""
+    lock = FileLock(file)
+    lock.acquire(timeout=0)
+    return lock
+
+
+def _removed(facts: CacheFacts) -> str:
+    """Remove a cache at once, so that nobody loads half of it; if it must stay, why."""
+    home = cache_folder()
+    try:
+        lock = _taken(home / f".{facts.key}.lock")
+    except Timeout:
+        return "it is being built"
+    try:
+        with unread(facts.folder / FRAMES) as free:
+            if free:
+                facts.folder.rename(home / f".{facts.folder.name}.{os.getpid()}.removed")
+        return "" if free else "it is being read"
+    finally:
+        _release(lock)

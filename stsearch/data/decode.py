@@ -16,6 +16,7 @@ from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
 from av.stream import Disposition
 
+from stsearch.data.files import as_text, called_a_video, indexed, is_cut, lasts
 from stsearch.data.picture import MAX_PIXELS, Fit, Orientation, Painter, Picture, PictureTooLarge, check_pixels
 from stsearch.data.picture import orientation as orientation_of
 from stsearch.data.sampling import MOST_RATE, Times, frame_times
@@ -142,11 +143,13 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     if not os.path.isfile(path):
         raise NotAVideo("it is no file" if os.path.lexists(path) else "there is no such file")
     try:
+        if what := called_a_video(path):
+            raise NotAVideo(what)
         container = av.open(
             f"file:{path.absolute()}", metadata_errors="ignore", container_options={"protocol_whitelist": "file"}
         )
     except (FFmpegError, OSError, ValueError) as error:
-        raise NotAVideo("the file is empty" if os.path.getsize(path) == 0 else reason(error)) from None
+        raise NotAVideo(as_text(path) or reason(error)) from None
     with container:
         formats = set(container.format.name.split(","))
         if formats & _PLAYLISTS:
@@ -222,6 +225,8 @@ class _Progress:
     packets: int = 0
     decoded: int = 0
     damaged: int = 0
+    broken: str = ""
+    """why the last packet does not decode, as where the file ends in the middle of it"""
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
 
@@ -246,7 +251,8 @@ def _decode_pass(path: Path, painter: Painter, wanted: frozenset[int] | None) ->
 
 
 def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) -> Iterator[av.VideoFrame]:
-    """All frames in the order in which they decode, counted in ``done``; ``UnreadableVideo`` where it breaks.
+    """All frames in the order in which they decode, counted in ``done``; ``UnreadableVideo`` where it breaks before the
+    last packet.
 
     A damaged frame (FFmpeg fills it with what was in memory) is the last whole one before it; without one, left out.
     """
@@ -260,13 +266,16 @@ def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) 
             packet = next(packets, None)
             if packet is not None and not packet.size:
                 continue  # an empty packet in mid-stream would end the decoder
+            if packet is not None and done.broken:
+                raise UnreadableVideo(done.broken)
             more = packet is not None
             done.packets += packet is not None and not packet.is_discard
             if packet is not None and packet.is_corrupt and trusted:
                 torn.add(packet.dts if packet.pts is None else packet.pts)
             frames = stream.codec_context.decode(packet)
         except (FFmpegError, OSError, ValueError) as error:
-            raise UnreadableVideo(f"it breaks after {done.decoded:,} frames: {_why(stream, error)}") from None
+            done.broken = done.broken or f"it breaks after {done.decoded:,} frames: {_why(stream, error)}"
+            continue
         for frame in frames:
             done.decoded += 1
             if frame.is_corrupt or (frame.dts if frame.pts is None else frame.pts) in torn:
@@ -278,7 +287,8 @@ def _frames(container: InputContainer, stream: av.VideoStream, done: _Progress) 
                 done.dts.append(frame.dts)
                 yield whole
     if whole is None:
-        raise UnreadableVideo("all of its frames are damaged" if done.decoded else "no frame can be decoded")
+        nothing = "all of its frames are damaged" if done.decoded else "no frame can be decoded"
+        raise UnreadableVideo(done.broken or nothing)
 
 
 def _why(stream: av.VideoStream, error: Exception) -> str:
@@ -309,44 +319,28 @@ def _damage(path: Path, container: InputContainer, stream: av.VideoStream, done:
     if done.decoded - done.damaged < MIN_WHOLE * done.decoded:
         raise UnreadableVideo(damaged)
     said = [damaged] if done.damaged else []
-    missing, expected, about = done.packets < (indexed := _indexed(container, stream)), indexed, ""
-    if not indexed and _is_cut(path):
+    expected, about = indexed(container, stream), ""
+    missing = done.packets < expected
+    if not expected and is_cut(path):
         expected, about = _promised(container, stream, done), "about "
         missing = done.packets < min(_ABOUT * expected, expected - 2)
-    if missing:
+    if missing or (done.broken and expected > done.decoded):
         said = [f"the file is cut short: {done.decoded:,} of {about}{expected:,} frames decode", *said]
         if done.decoded < MIN_WHOLE * expected:
             raise UnreadableVideo(said[0])
+    elif done.broken:
+        said = [f"its last packet is not whole: {done.decoded:,} frames decode", *said]
     return "; ".join(said) or None
 
 
-def _indexed(container: InputContainer, stream: av.VideoStream) -> int:
-    """Frames in the file's table of frames; 0 in containers whose table is not of all frames."""
-    if "mov" not in container.format.name.split(","):
-        return 0
-    return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries)
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether an AVI or Matroska file is shorter than it says; the number of frames alone is often wrong."""
-    with open(path, "rb") as file:
-        head = file.read(1024)
-    if head[:4] == b"RIFF":
-        return os.path.getsize(path) < 8 + int.from_bytes(head[4:8], "little")
-    begin = head.find(b"\x18\x53\x80\x67") + 4 if head[:4] == b"\x1a\x45\xdf\xa3" else 0  # of the segment's size
-    length = 9 - head[begin].bit_length() if 4 <= begin < len(head) else 0  # by the zeros before its first one
-    unknown = (1 << 7 * length) - 1
-    size = int.from_bytes(head[begin : begin + length], "big") & unknown
-    return size != unknown and os.path.getsize(path) < begin + length + size
-
-
 def _promised(container: InputContainer, stream: av.VideoStream, done: _Progress) -> int:
-    """Frames by the header: AVI's number, or as many as fill the time of Matroska's only stream."""
+    """Frames by the header: AVI's number, or as many as fill the time that Matroska says of the stream."""
     stamps = sorted(stamp for stamp in done.pts if stamp is not None)
-    if container.format.name == "avi" or not stamps or len(container.streams) > 1:
+    end = lasts(container, stream)
+    if container.format.name == "avi" or not stamps or end is None:
         return stream.frames
     step = (stamps[-1] - stamps[0]) * _unit(stream) / (len(stamps) - 1) if len(stamps) > 1 else 1 / rate_of(stream)
-    return done.packets - 1 + round(((container.duration or 0) / 1e6 - stamps[-1] * _unit(stream)) / step)
+    return done.packets - 1 + round((end - stamps[-1] * _unit(stream)) / step)
 
 
 def _unit(stream: av.VideoStream) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,8 +45,8 @@ def list_folder(recipe: FolderRecipe) -> Listing:
     root = folder_at(recipe.path, "path", _LAYOUT)
     splits = _splits(root)
     names = splits[0].classes
-    _check_known(splits, names)
-    classes = chosen_classes(names, recipe)
+    classes = chosen_classes(names, recipe, [name for split in splits for name in split.classes])
+    _check_known(splits, {*names, *(recipe.exclude or ())})
     rows: list[Row] = []
     others = 0
     for split in splits:
@@ -93,7 +93,7 @@ def _without_splits(root: Path, inside: Content) -> _Split:
     return _Split("train", root, "", inside.folders)
 
 
-def _check_known(splits: Sequence[_Split], names: tuple[str, ...]) -> None:
+def _check_known(splits: Sequence[_Split], names: Collection[str]) -> None:
     for split in splits:
         unseen = [f"{name}.{did_you_mean(name, names)}" for name in split.classes if name not in names]
         if unseen:

@@ -27,7 +27,8 @@ from stsearch.errors import UserError, WorldError
 
 DECODING = 2
 """Part of the key; changes when the frames of the same video do."""
-_EDGE = 65_536
+EDGE = 65_536
+"""bytes of each end of a file that make its digest"""
 _NO_FILE = "it is no file"
 _GROUP = 256
 _SAMPLE = 32
@@ -66,6 +67,8 @@ class Job:
     """of a clip"""
     sizes: tuple[int, ...]
     """of the files, bytes; -1 for one that cannot be read"""
+    digests: tuple[str, ...]
+    """of their sizes and both ends"""
     index: Index
     folder: Path
     """of the cache while it is built"""
@@ -94,10 +97,10 @@ def _look(entries: Sequence[Entry]) -> list[tuple[str, int]]:
                 raise OSError(_NO_FILE)
             digest = hashlib.sha256(str(about.st_size).encode())
             with entry.path.open("rb", buffering=0) as stream:
-                digest.update(stream.read(_EDGE))
-                if about.st_size > _EDGE:
-                    stream.seek(max(_EDGE, about.st_size - _EDGE))
-                    digest.update(stream.read(_EDGE))
+                digest.update(stream.read(EDGE))
+                if about.st_size > EDGE:
+                    stream.seek(max(EDGE, about.st_size - EDGE))
+                    digest.update(stream.read(EDGE))
         except OSError as error:
             found.append((f"unreadable: {error.strerror or error}", -1))
         else:
@@ -105,10 +108,14 @@ def _look(entries: Sequence[Entry]) -> list[tuple[str, int]]:
     return found
 
 
-def _content(listing: Listing, progress: Progress) -> tuple[str, tuple[int, ...]]:
-    """A digest of names, labels, splits and files, and the sizes of the files; times of files do not matter."""
+def _content(listing: Listing, progress: Progress) -> tuple[str, tuple[int, ...], tuple[str, ...]]:
+    """A digest of names, labels, splits and files, the sizes of the files and a digest of each.
+
+    Times of files do not matter.
+    """
     digest = hashlib.sha256()
     sizes: list[int] = []
+    digests: list[str] = []
     entries = listing.entries
     groups = [entries[begin : begin + _GROUP] for begin in range(0, len(entries), _GROUP)]
     with ThreadPoolExecutor(4 * cores()) as pool:
@@ -116,8 +123,9 @@ def _content(listing: Listing, progress: Progress) -> tuple[str, tuple[int, ...]
             for entry, (file, size) in zip(group, found, strict=True):
                 digest.update(json.dumps([entry.name, entry.label, entry.split, file]).encode())
                 sizes.append(size)
+                digests.append(file)
             progress("looking at the files", len(sizes), len(entries))
-    return digest.hexdigest(), tuple(sizes)
+    return digest.hexdigest(), tuple(sizes), tuple(digests)
 
 
 def make_job(listing: Listing, recipe: VideoRecipe, frames: int, size: int, progress: Progress) -> Job:
@@ -131,11 +139,11 @@ def make_job(listing: Listing, recipe: VideoRecipe, frames: int, size: int, prog
     clip: dict[str, Any] = {"frames": frames, "height": shape[0], "width": shape[1]}
     clip |= {name: getattr(recipe, name) for name in ("span", "windows", "fps", "fit", "modality", "decoder")}
     clip |= {"flow": recipe.flow} if recipe.modality == "flow" else {}
-    content, sizes = _content(listing, progress)
+    content, sizes, digests = _content(listing, progress)
     key = hashlib.sha256(json.dumps([DECODING, content, clip]).encode()).hexdigest()[:24]
     source = {"name": str(getattr(recipe, "name", "videos")), "path": recipe.path}
     index = Index(key, source, clip, shape, len(listing.entries))
-    return Job(listing, recipe, frames, sizes, index, building_folder(key), progress)
+    return Job(listing, recipe, frames, sizes, digests, index, building_folder(key), progress)
 
 
 def decode_one(job: Job, number: int) -> tuple[Row, Frames | None]:

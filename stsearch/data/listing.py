@@ -18,12 +18,19 @@ SUFFIXES = (
 )  # fmt: skip
 """of files that are taken for videos, in lower case"""
 _ENDINGS = frozenset(suffix[1:] for suffix in SUFFIXES)
+_OF_SYSTEMS = frozenset(
+    {
+        "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__macosx", "__pycache__",
+        "lost+found", "$recycle.bin", "recycler", "recycled", "system volume information", "found.000",
+        "network trash folder", "temporary items",
+    }
+)  # fmt: skip
+"""folders that file servers, systems and archives leave behind, in lower case: no classes"""
 _SPLIT_WORDS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validate": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-_SHOWN = 3
 _DEPTH = 4
 _COMPARED = 20_000
 """names in a folder beyond which no similar one is looked for"""
@@ -69,13 +76,21 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """What is directly in a folder, sorted; hidden files, left there by systems and editors, are passed over."""
+    """What is directly in a folder, sorted. What systems and editors left there is passed over: hidden files and
+    folders, and folders such as ``@eaDir``, ``__MACOSX`` and ``lost+found``."""
 
     folders: tuple[str, ...]
     videos: tuple[str, ...]
     """named like one, whatever they are: what cannot be read is left out when videos are decoded, by name"""
     others: int
     """files without the suffix of a video"""
+
+
+def printable(name: str) -> str:
+    """A name on one line, whatever is in it."""
+    return "".join(
+        f"\\x{ord(letter):02x}" if ord(letter) < 32 or 127 <= ord(letter) < 160 else letter for letter in name
+    )
 
 
 def some(lines: Sequence[str]) -> str:
@@ -129,7 +144,8 @@ def content(folder: str | Path) -> Content:
                 if is_video(entry.name):
                     videos.append(entry.name)
                 elif entry.is_dir():
-                    folders.append(entry.name)
+                    if entry.name.lower() not in _OF_SYSTEMS:
+                        folders.append(entry.name)
                 else:
                     others += 1
     except OSError as error:
@@ -230,5 +246,5 @@ def check_classes(rows: Iterable[Row], classes: Sequence[str]) -> None:
         if absent:
             raise UserError(
                 f"data: {len(absent)} of {len(classes)} classes have no videos in {split!r}: {some(absent)}. "
-                "Add some, or leave these classes out with data.classes"
+                "Add some, or leave these classes out with data.exclude"
             )

@@ -25,8 +25,8 @@ _COLUMNS = {
     "group": ("group",),
 }
 """what a column may be called in a header"""
-_LINE = re.compile(r"(.*\S)\s*[\s,;]\s*(\d+)")
-"""of a list without a header: the last field is the label"""
+_LINE = re.compile(r'(.*[^\s,;])(?:\s*[,;]\s*|\s+)(?:(\d+)|"\s*(\d+)\s*")')
+"""of a list without a header: the last field is the label; blanks may stand around what divides it from the path"""
 _NUMBER = re.compile(r"\d+")
 _LONGEST_LINE = 8192
 """characters; no path has more than half of them"""
@@ -65,13 +65,13 @@ class Table:
         return self._bare(faults) if self.header is None else self._divided(len(self.header), faults)
 
     def _divided(self, width: int, faults: list[str]) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(io.StringIO(self.text), delimiter=self.delimiter)
+        reader = csv.reader(io.StringIO(self.text), delimiter=self.delimiter, skipinitialspace=True)
         started = False
         try:
             for fields in reader:
                 if not started or not fields or (len(fields) == 1 < width and not fields[0].strip()):
                     started = started or any(map(str.strip, fields))
-                elif len(fields) != width and (len(fields) < width or any(fields[width:])):
+                elif len(fields) != width and (len(fields) < width or any(map(str.strip, fields[width:]))):
                     what = f"{len(fields)} fields; the header has {width}"
                     faults.append(f"{self.file.name} line {reader.line_num}: {what}")
                 else:
@@ -83,7 +83,7 @@ class Table:
         for number, line in enumerate(io.StringIO(self.text), 1):
             found = _LINE.fullmatch(line.strip())
             if found:
-                yield number, [found[1].strip('"'), found[2]]
+                yield number, [_unquoted(found[1]), found[2] or found[3]]
             elif line.strip():
                 what = f"{line.strip()[:80]!r} is not 'path label' with an integer label"
                 faults.append(f"{self.file.name} line {number}: {what}")
@@ -112,8 +112,9 @@ def list_videos(recipe: ListRecipe) -> Listing:
     rows: list[_Line] = []
     for split, table in tables.items():
         rows += _rows(table, split, alone, column, _root(recipe, table), faults)
-    names, rows = _named(rows, recipe, faults)
-    classes = chosen_classes(names, recipe)
+    left_out: list[str] = []
+    names, rows = _named(rows, recipe, faults, left_out)
+    classes = chosen_classes(names, recipe, left_out)
     wanted = set(classes)
     rows = [line for line in rows if line[2].label in wanted]
     faults += _missing(rows, recipe.max_unreadable)
@@ -137,15 +138,27 @@ def read_table(path: Path, key: str, required: Sequence[str] = ("path", "label")
     if first is None:
         raise UserError(f"data.{key}: {str(path)!r} is empty; {expected}")
     for delimiter in ",;\t":
-        header = tuple(field.strip().lower() for field in next(csv.reader([first], delimiter=delimiter)))
+        fields = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True))
+        header = tuple(field.strip().lower() for field in fields)
         if all(column_of(header, name) is not None for name in required):
             return Table(path, text, header, delimiter)
     if bare and _LINE.fullmatch(first.strip()):
         return Table(path, text, None)
-    words = [word.strip().lower() for word in re.split(r"[,;\t]", first)]
+    words = [word.strip(' "\r\n').lower() for word in re.split(r"[,;\t]", first)]
     hints = [did_you_mean(word, required) for word in words if word not in required]
     hint = next((hint for hint in hints if hint), "")
+    if bare and "youtube_id" in words:
+        hint = (
+            f" It is a list of Kinetics; for these: data: {{name: kinetics, path: CLIPS, annotations: {str(path)!r}}}"
+        )
     raise UserError(f"data.{key}: {str(path)!r} begins with {first.strip()[:80]!r}; {expected}.{hint}")
+
+
+def _unquoted(field: str) -> str:
+    """A path of a line without a header, where it is quoted as in CSV without its quotes."""
+    field = field.strip()
+    whole = len(field) > 1 and field[0] == field[-1] == '"'
+    return field[1:-1].replace('""', '"').strip() if whole else field.strip('"')
 
 
 def column_of(header: Sequence[str], name: str) -> int | None:
@@ -208,8 +221,11 @@ def _path(root: str, name: str) -> str:
     return os.path.normpath(os.path.join(root, name))
 
 
-def _named(lines: list[_Line], recipe: ListRecipe, faults: list[str]) -> tuple[tuple[str, ...], list[_Line]]:
-    """The names of the classes, and the lines with these as labels; lines with other labels go to ``faults``."""
+def _named(
+    lines: list[_Line], recipe: ListRecipe, faults: list[str], left_out: list[str]
+) -> tuple[tuple[str, ...], list[_Line]]:
+    """The names of the classes, and the lines with these as labels; other labels go to ``left_out`` where the recipe
+    excludes them, else their lines to ``faults``."""
     trained = {row.label for _, _, row in lines if row.split == "train"}
     given = trained.union(row.label for _, _, row in lines)
     integers = all(_NUMBER.fullmatch(label) for label in given)
@@ -233,6 +249,8 @@ def _named(lines: list[_Line], recipe: ListRecipe, faults: list[str]) -> tuple[t
             named.append((number, file, row))
         elif label in known:
             named.append((number, file, Row(row.path, row.name, str(label), row.split, row.group)))
+        elif row.label in (recipe.exclude or ()):
+            left_out.append(row.label)
         else:
             hint = "" if integers else did_you_mean(row.label, names)
             faults.append(f"{file.name} line {number}: unknown label {brief(row.label)}: {absent}.{hint}")

@@ -31,6 +31,8 @@ class VideoRecipe(Strict):
     """share of the training videos of each class that is used"""
     classes: Annotated[int, Field(ge=2, le=65_536)] | list[str] | None = None
     """a subset of the classes: so many of them, drawn with ``seed``, or by name"""
+    exclude: list[str] | None = None
+    """classes to leave out, by name; ``classes`` takes from the others"""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """draws the validation videos where the source has none, the ``fraction`` and the ``classes``"""
     modality: Literal["rgb", "flow"] = "rgb"

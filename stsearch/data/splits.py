@@ -33,8 +33,10 @@ def _rank(seed: int, purpose: str, name: str) -> bytes:
     return hashlib.blake2b(text, digest_size=8).digest()
 
 
-def chosen_classes(names: Sequence[str], recipe: VideoRecipe) -> tuple[str, ...]:
-    """The classes of ``names`` that ``recipe.classes`` asks for, in the order of ``names``.
+def chosen_classes(names: Sequence[str], recipe: VideoRecipe, beside: Iterable[str] = ()) -> tuple[str, ...]:
+    """The classes of ``names`` that ``recipe.classes`` asks for, in the order of ``names``, without ``recipe.exclude``.
+
+    ``beside`` are names that nothing trains on, such as of a class in ``val`` alone: these may be left out too.
 
     A number draws so many at random with ``recipe.seed``, a smaller number from those of a larger
     one. Not the first by name: these resemble each other (Kinetics has dozens of "playing ...",
@@ -42,6 +44,7 @@ def chosen_classes(names: Sequence[str], recipe: VideoRecipe) -> tuple[str, ...]
     Raises ``UserError`` for names that there are not, and for more than there are.
     """
     wanted = recipe.classes
+    names = _not_excluded(names, recipe, beside)
     if wanted is None:
         return tuple(names)
     if isinstance(wanted, int):
@@ -57,6 +60,21 @@ def chosen_classes(names: Sequence[str], recipe: VideoRecipe) -> tuple[str, ...]
         if len(drawn) < max(2, len(wanted)):
             raise UserError(f"data.classes: at least 2 names are needed, each once; given {wanted}")
     return tuple(name for name in names if name in drawn)
+
+
+def _not_excluded(names: Sequence[str], recipe: VideoRecipe, beside: Iterable[str]) -> Sequence[str]:
+    """``names`` without those of ``recipe.exclude``; ``UserError`` for one that there is not, or that is wanted too."""
+    out = recipe.exclude or []
+    known = {**dict.fromkeys(names), **dict.fromkeys(beside)}
+    absent = [f"{name!r}.{did_you_mean(name, known)}" for name in dict.fromkeys(out) if name not in known]
+    if absent:
+        raise UserError(f"data.exclude: none of the {len(known)} classes is called {some(absent)}")
+    if isinstance(recipe.classes, list) and (both := [repr(name) for name in out if name in recipe.classes]):
+        raise UserError(f"data.exclude: a class is in data.classes or left out, not both; given {some(both)}")
+    left = [name for name in names if name not in set(out)]
+    if out and len(left) < 2:
+        raise UserError(f"data.exclude: at least 2 of the {len(names)} classes are needed; it leaves {len(left)}")
+    return left
 
 
 def with_groups(rows: Iterable[Row], pattern: str) -> list[Row]:
@@ -200,7 +218,7 @@ def held_out_groups(labels: Sequence[str], groups: Sequence[str], seed: int) -> 
         ]
         raise UserError(
             "data: no choice of whole groups was found that gives every class videos in 'train' and in 'val'; without "
-            f"'val': {some(lines)}. Give 'val' yourself, leave classes out with data.classes, or use finer groups"
+            f"'val': {some(lines)}. Give 'val' yourself, leave classes out with data.exclude, or use finer groups"
         )
     return chosen
 

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.data.decode import Choose, Video, first_picture, packet_times, probe
+from stsearch.data.decode import Choose, Video, first_picture, opened, packet_times, probe
+from stsearch.data.files import ends_early
 from stsearch.data.picture import Fit, Painter
 from stsearch.errors import UserError
 
@@ -27,12 +28,16 @@ def decode_torchcodec(
 
     That is a file in which it finds another number of frames, or whose first frame it gives with
     another orientation or other colours (as for orders of frames or colours that it does not
-    know), or that it cannot read. Raises ``UserError`` where TorchCodec or the FFmpeg libraries
-    that it needs are not installed, ``NotAVideo`` and ``UnreadableVideo`` as ``decode``.
+    know), that it cannot read, or that is cut short, of which it says nothing. Raises ``UserError``
+    where TorchCodec or the FFmpeg libraries that it needs are not installed, ``NotAVideo`` and
+    ``UnreadableVideo`` as ``decode``.
     """
     video_decoder = _imported()
     facts = probe(path)
     times = packet_times(path)
+    with opened(path) as (container, stream):
+        if ends_early(path, container, stream):
+            return None
     try:
         source = video_decoder(str(path.absolute()), dimension_order="NHWC")
         if len(source) != len(times) or not _same_start(path, _pictures(source, [0])[0]):

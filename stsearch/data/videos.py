@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from stsearch.data.held import Held
 from stsearch.data.stored import StoredFrames
 
 
@@ -81,6 +82,8 @@ class ClipData:
     """``flow``: channel 0 is motion to the right, 1 motion downwards, 127.5 is none; mirroring negates channel 0"""
     residence: Residence | None = None
     """once ``stsearch.data.loader.resident`` has chosen it"""
+    held: Held | None = field(default=None, repr=False, compare=False)
+    """keeps the cache of the clips from being pruned while they are used"""
 
     @property
     def channels(self) -> int:

@@ -20,7 +20,7 @@ from stsearch.report.front import hypervolume, minimised, non_dominated
 from stsearch.report.page import MOST, Effort, Loss, Network, Report
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
-from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE, WORKER
+from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE, SPEC, WORKER
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 
@@ -63,6 +63,7 @@ def report_of(stored: StoredStudy, command: str = "") -> Report:
         class_names=tuple(stored.class_names),
         space=stored.identity["space"]["name"],
         data=stored.identity["data"]["name"],
+        notes=tuple(stored.user_attributes[SPEC].get("notes", ())),  # earlier versions kept none
         resolved=stored.resolved,
         measured_on=stored.identity.get("measured_on", {}),
         fingerprints={

@@ -83,6 +83,8 @@ def _provenance(report: Report) -> Iterable[tuple[str, str]]:
     yield "seed of the study", str(report.resolved["seed"])
     if report.measured_on:
         yield "measured on", ", ".join(f"{what} {value}" for what, value in report.measured_on.items())
+    for note in report.notes:
+        yield "note on the data", note
     for what, value in report.fingerprints.items():
         if value:
             yield f"fingerprint of the {what}", value

@@ -176,6 +176,8 @@ class Report:
     """of the data; numbers where they are not stored"""
     space: str
     data: str
+    notes: tuple[str, ...]
+    """on the data, as a run says them"""
     resolved: Mapping[str, Any]
     measured_on: Mapping[str, Any]
     """what makes measured figures comparable; empty where none is"""

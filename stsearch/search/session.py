@@ -211,7 +211,7 @@ def open_session(study: Study, progress: Progress) -> Session:
     storage = storage or open_storage(study.storage_url)
     lock = Lock(study.storage_url, study.name)
     with lock:
-        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data.classes)
+        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     return Session(study, storage, optuna_study, sampler, lock, data, device)
@@ -224,7 +224,7 @@ def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
 
 
 def _create_or_load(
-    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], classes: tuple[str, ...]
+    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], data: ClipData
 ) -> OptunaStudy:
     stored = _stored_identity(storage, study)
     _refuse_change(study, stored, identity)
@@ -241,7 +241,8 @@ def _create_or_load(
         optuna_study.set_user_attr(REFERENCE_POINT, point)
     resolved = study.spec.model_dump(exclude={"storage"})
     space = {"name": study.space.name, "plugins": list(study.space.plugins), "folder": study.space.folder}
-    stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space, "classes": classes}
+    stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space}
+    stored_spec |= {"classes": data.classes, "notes": data.notes}
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
     return optuna_study
 

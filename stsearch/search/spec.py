@@ -188,6 +188,8 @@ class Study:
         spec["proxy"] |= {"frames": clip.frames, "size": clip.height}
         for name in ("trace", "resident_share"):  # change no result
             spec["evaluate"].pop(name, None)
+        if not spec["data"].get("exclude"):  # studies that were begun before there was such a key go on
+            spec["data"].pop("exclude", None)
         if not self.measured:
             spec.pop("measure")
         return {"space": {"name": self.space.name, "fingerprint": self.space.fingerprint}, **spec}
