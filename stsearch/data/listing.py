@@ -32,6 +32,7 @@ _SPLIT_WORDS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 _DEPTH = 4
+_SHOWN = 3
 _COMPARED = 20_000
 """names in a folder beyond which no similar one is looked for"""
 
