@@ -46,8 +46,13 @@ for _command in (run, pareto, audit, report, dashboard, evaluate, data, space, p
     main.add_command(_command)
 
 
-_LONGEST = 1000
-"""characters of a message of Click"""
+_LONGEST = 2000
+"""characters of a line: who gives more does not want to read it again"""
+
+
+def _cut(text: str) -> str:
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..." for line in lines)
 
 
 def _line(error: click.ClickException) -> str:
@@ -58,8 +63,7 @@ def _line(error: click.ClickException) -> str:
         options = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
         keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
         return f"{command}: {unknown('option', error.option_name, options)}{keys}"
-    text = error.format_message()  # it repeats what was given
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    text = _cut(error.format_message())
     return f"{command}: {text[:1].lower()}{text[1:]}"
 
 
@@ -100,7 +104,7 @@ def entry() -> None:
         click.echo("stopped", err=True)
         sys.exit(128 + number_of(error))
     except StsearchError as error:
-        click.echo(f"stsearch: {error}", err=True)
+        click.echo(f"stsearch: {_cut(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
