@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -35,7 +35,7 @@ from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
 from stsearch.search.screening import is_screened, without_screened
 from stsearch.search.spec import Study, difference
-from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
+from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -65,6 +65,15 @@ class Session:
     """further trainings of its networks, once there are any"""
     exhausted: bool = False
     """whether the sampler found nothing more to propose"""
+    missed: float = float("-inf")
+    """when the storage was last found away, by ``time.monotonic``"""
+    note: Callable[[str], None] = field(default=lambda text: None)
+    """tells a line to whoever runs this"""
+
+    @property
+    def url(self) -> str:
+        """Of its storage."""
+        return self.study.storage_url
 
     @property
     def classes(self) -> int:
@@ -251,7 +260,7 @@ def bury_dead(session: Session) -> None:
 
     The caller holds the lock.
     """
-    bury_trials(session.storage, session.optuna_study)
+    bury_trials(session, session.optuna_study)
     for key, value in session.optuna_study.user_attrs.items():
         if not key.startswith(REFERENCE) or value["state"] != "running":
             continue
@@ -259,11 +268,13 @@ def bury_dead(session: Session) -> None:
             session.optuna_study.set_user_attr(key, {"state": "open"})
 
 
-def bury_trials(storage: RDBStorage, study: OptunaStudy) -> None:
+def bury_trials(session: Session, study: OptunaStudy) -> None:
     """The same for the trials of one of Optuna's studies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
+    storage = session.storage
+    if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
     me = this_worker()
     for trial in study.get_trials(deepcopy=False):
         worker = trial.user_attrs.get(WORKER)
