@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +14,15 @@ import psycopg
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
+from rich.console import Console
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
 from stsearch.errors import WorldError
+from stsearch.evaluate import evaluators
+from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
+from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.report.pareto import pareto_of
+from stsearch.report.tables import print_pareto
 from stsearch.search import packed
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD
 from stsearch.search.outages import is_outage
@@ -92,7 +99,8 @@ def test_connections_that_are_cut_at_many_statements_lose_no_result(tiny: Path, 
 def test_a_connection_that_is_cut_while_a_trial_is_told(tiny: Path, postgres: str, place: int) -> None:
     """Every statement and commit of ``tell`` once; the write may have arrived before the cut."""
     session = open_session(load_study(str(tiny), [f"storage={postgres}", "search.trials=1"]), quiet)
-    real, cutters = optuna.Study.tell, []
+    real = optuna.Study.tell
+    cutters: list[Cutter] = []
 
     def telling(*arguments: Any, **named: Any) -> Any:
         if not cutters:
@@ -139,10 +147,12 @@ def test_a_record_of_any_size_is_stored_and_read(tiny: Path, monkeypatch: pytest
             if row[0].startswith(RECORD)
         ]
     packed_rows = [row for row in kept if row[0] != RECORD]
-    assert packed_rows and max(len(row[1]) for row in packed_rows) <= 302
+    assert packed_rows
+    assert max(len(row[1]) for row in packed_rows) <= 302
     stored = read_study("tiny")
     records = stored.details(stored.complete)
-    assert len(records) == 3 and all(record["trainings"][0]["curve"] for record in records)
+    assert len(records) == 3
+    assert all(record["trainings"][0]["curve"] for record in records)
     assert sum(len(record["trainings"]) for record in records) == 3 + sum(map(len, stored.repeats.values()))
     assert all(v[RECORD]["trainings"] for k, v in stored.user_attributes.items() if k.startswith("reference:"))
 
@@ -150,7 +160,88 @@ def test_a_record_of_any_size_is_stored_and_read(tiny: Path, monkeypatch: pytest
 def test_packing_is_exact() -> None:
     value = {"confusion": [[a, (a * 7919) % 400, (a * 31) % 17] for a in range(20_000)], "ä": None}
     parts = packed.split("key", value)
-    assert len(parts) > 2 and list(parts)[-1] == "key"
+    assert len(parts) > 2
+    assert list(parts)[-1] == "key"
     assert packed.whole(parts, "key") == value
     assert packed.further("key", parts["key"]) == list(parts)[:-1]
     assert packed.split("key", {"a": 1}) == {"key": {"a": 1}}
+
+
+def test_what_the_world_does_to_a_network_leaves_it_open(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is gone stops the run with its name; the network is trained by the next one."""
+    there = tiny.parent / "frames"
+    real = evaluators.evaluate_by_training
+
+    def reading(task: Task, on_epoch: OnEpoch) -> Evaluation:
+        there.read_bytes()
+        return real(task, on_epoch)
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", evaluators.Evaluator(TrainRecipe, reading))
+    study = load_study(str(tiny), ["search.trials=2", "search.start_with=paper"])
+    with pytest.raises(WorldError, match=f"No such file.*{there.name}"):
+        work(open_session(study, quiet), quiet)
+    there.write_bytes(b"")
+    session = open_session(study, quiet)
+    work(session, quiet)
+    stored = read_study("tiny")
+    assert not stored.ended("FAIL")
+    assert len(complete(session)) == 2
+    assert all(v["state"] == "complete" for k, v in stored.user_attributes.items() if k.startswith("reference:"))
+
+
+def test_a_network_that_failed_is_tried_again_when_asked_for(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the number of networks of its study, once for each time that it is asked for."""
+    real, broken = evaluators.evaluate_by_training, [True]
+
+    def breaking(task: Task, on_epoch: OnEpoch) -> Evaluation:
+        if broken and task.architecture.stages[3][0] == "3d":
+            raise IndexError("kind is broken")
+        return real(task, on_epoch)
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", evaluators.Evaluator(TrainRecipe, breaking))
+    study = load_study(str(tiny), ["search.trials=2", "search.start_with=[MC2-18, R3D-18, rMC2-18, f-R2D-18]"])
+    work(open_session(study, quiet), quiet)
+    assert [one.network for one in pareto_of(read_study("tiny")).failures] == ["R3D-18", "rMC2-18"]
+    text = io.StringIO()
+    print_pareto(pareto_of(read_study("tiny")), Console(file=text, width=200))
+    assert "IndexError: kind is broken" in text.getvalue()
+    assert "--retry-failed" in text.getvalue()
+    work(open_session(study, quiet), quiet)
+    assert len(pareto_of(read_study("tiny")).failures) == 2, "not without being asked"
+    work(open_session(study, quiet, retry_failed=True), quiet)
+    assert len(pareto_of(read_study("tiny")).failures) == 2, "they failed again"
+    broken.clear()
+    work(open_session(study, quiet, retry_failed=True), quiet)
+    result = pareto_of(read_study("tiny"))
+    assert (result.failures, result.trained) == ((), 4)
+
+
+def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, postgres: str) -> None:
+    """A column that holds too little: one line and exit 1, then the network fails, is shown, and others go on."""
+    study = load_study(str(tiny), [f"storage={postgres}", "search.trials=1"])
+    session = open_session(study, quiet)
+
+    def column(kind: str) -> None:
+        with session.storage.engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"ALTER TABLE trial_system_attributes ALTER value_json TYPE {kind}"))
+
+    column("varchar(200)")
+    with pytest.raises(WorldError, match="cannot take a result: value too long"):
+        work(session, quiet)
+    assert not read_study("tiny", postgres).ended("FAIL"), "once is no reason to give it up"
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        if event["event"] == "failed":
+            column("text")
+
+    work(session, emit)
+    (lost,) = read_study("tiny", postgres).ended("FAIL")
+    assert lost.reason.startswith("its result cannot be written: value too long")
+    assert [event["event"] for event in events if event["event"] in ("failed", "done")] == ["failed", "done"]
+    trials = session.optuna_study.get_trials()
+    first = trials[0].user_attrs[ARCHITECTURE]
+    assert [t.user_attrs[ARCHITECTURE] == first for t in trials] == [True, True, False]
+    assert [bool(t.user_attrs.get(INTERRUPTED)) for t in trials] == [True, False, False]
+    assert REASON not in trials[2].user_attrs

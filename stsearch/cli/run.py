@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 )
 @storage_option
 @format_option("table", "json")
+@click.option("--retry-failed", is_flag=True, help="Try networks again that failed by themselves.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def run(study: str, overrides: Sequence[str], storage: str | None, form: str, quiet: bool) -> None:
+def run(study: str, overrides: Sequence[str], storage: str | None, form: str, retry_failed: bool, quiet: bool) -> None:
     """Run STUDY, or go on with it: a name of a study or the path of its YAML file."""
     from rich.console import Console
 
@@ -45,7 +46,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
 
     extra = [f"storage={storage}"] if storage is not None else []
     chosen = load_study(study, [*overrides, *extra])
-    session = open_session(chosen, Reading(quiet))
+    session = open_session(chosen, Reading(quiet), retry_failed=retry_failed)
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
     for note in session.data.notes:

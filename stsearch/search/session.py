@@ -27,6 +27,7 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.attributes import FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
+from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.halving import is_stopped, once_per_network, recipe_of, stopped_networks
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
 from stsearch.search.place import check_place, exists
@@ -114,6 +115,8 @@ class Session:
 
     def further(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether networks that nobody has begun are wanted, and there."""
+        if to_retry(trials):
+            return True
         return not self.exhausted and standing(self, trials).open > 0 and self.sampler.left(trials)
 
 
@@ -192,8 +195,10 @@ def _refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapp
         )
 
 
-def open_session(study: Study, progress: Progress) -> Session:
+def open_session(study: Study, progress: Progress, *, retry_failed: bool = False) -> Session:
     """Begin or resume ``study``: everything is checked before anything is written.
+
+    With ``retry_failed``, networks that failed by themselves are tried again, once.
 
     Raises ``UserError`` for an impossible budget, a missing device, data set or package, and for a
     storage where the study was begun with another space, input, data set or recipe.
@@ -221,6 +226,9 @@ def open_session(study: Study, progress: Progress) -> Session:
     lock = Lock(study.storage_url, study.name)
     with lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data.classes)
+        if retry_failed:
+            reopen(storage, optuna_study)
+    sampler.start = first_again(optuna_study, sampler.start)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     return Session(study, storage, optuna_study, sampler, lock, data, device)

@@ -76,7 +76,7 @@ def one_trial(
     try:
         trial = _ask(study)
         with _heartbeat(session.storage, trial._trial_id):
-            written = _run(session, study, trial, lambda: objective(trial, done, calm), emit)
+            written = _run(session, study, trial, lambda: objective(trial, done, calm), emit, done)
         if written:
             for event in done:
                 emit(event)
@@ -93,7 +93,12 @@ def _ask(study: OptunaStudy) -> optuna.Trial:
 
 
 def _run(
-    session: Session, study: OptunaStudy, trial: optuna.Trial, objective: Callable[[], tuple[float, ...]], emit: Emit
+    session: Session,
+    study: OptunaStudy,
+    trial: optuna.Trial,
+    objective: Callable[[], tuple[float, ...]],
+    emit: Emit,
+    done: list[Event],
 ) -> bool:
     """Run a trial to its end and tell it; false where somebody else had ended it."""
     end = partial(tell, study, trial)
@@ -109,6 +114,7 @@ def _run(
     except Unwritable as error:
         if not _lost_again(study, trial, error, emit):
             raise
+        done.clear()
         return True
     except STORAGE_ERRORS:
         raise  # cut off before its training: ``bury_dead`` ends it

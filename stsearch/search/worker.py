@@ -127,7 +127,7 @@ def _stopped_by_failures(session: Session, count: int) -> str:
     last = max(failed, key=lambda t: t.number)
     return (
         f"stopped: {count} networks failed one after the other, the last, {last.user_attrs[NETWORK]}: "
-        f"{last.user_attrs[REASON]}. The same command goes on with other networks"
+        f"{last.user_attrs[REASON]}. The same command goes on with other networks, with --retry-failed with these"
     )
 
 
