@@ -40,13 +40,15 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from stsearch.report.tables import print_pareto
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
+    from stsearch.search.patience import reopened
     from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
 
     extra = [f"storage={storage}"] if storage is not None else []
     chosen = load_study(study, [*overrides, *extra])
-    session = open_session(chosen, Reading(quiet), retry_failed=retry_failed)
+    place = chosen.storage_url
+    session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
     for note in session.data.notes:
@@ -67,7 +69,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
             run_engine(chosen, session, display.emit)
     except KeyboardInterrupt:
         raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
-    result = pareto_of(read_study(chosen.name, chosen.storage_url))
+    result = reopened(place, lambda: pareto_of(read_study(chosen.name, place)))
     if form == "json":
         print_json(result.as_dict())
         return

@@ -40,6 +40,22 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(found, _PASSING) and _code(found) not in _FOR_GOOD
 
 
+def is_cut(error: BaseException) -> bool:
+    """Whether a server that had answered cut a connection, or restarts: one that is not there at all is none."""
+    found = [one for one in chain(error) if isinstance(one, DBAPIError)]
+    words = " ".join(str(one.orig).lower() for one in found)
+    return any(one.connection_invalidated for one in found) or any(word in words for word in _RESTARTING)
+
+
+_RESTARTING = (
+    "the database system is",
+    "terminating connection",
+    "closed the connection",
+    "server shutdown in progress",
+)
+"""Words of PostgreSQL and MariaDB for that, which drivers give no number where they come instead of a connection."""
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, outermost first."""
     seen: set[int] = set()

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from stsearch.errors import WorldError
-from stsearch.search.outages import STORAGE_ERRORS, is_outage
+from stsearch.errors import StsearchError, WorldError
+from stsearch.search.outages import STORAGE_ERRORS, is_cut, is_outage
 from stsearch.search.place import parse_url, reason_of, shown, sqlite_file
 
 T = TypeVar("T")
@@ -103,6 +103,23 @@ class Calm:
             yield
         finally:
             self.begin()
+
+
+def reopened(url: str, access: Callable[[], T]) -> T:
+    """``access``, which opens the storage or reads it, tried again while its server cuts connections or restarts.
+
+    A server that is not there at all is an error at once: the URL may be wrong.
+    """
+    until, pause = time.monotonic() + _PATIENCE_S, 0.2
+    while True:
+        try:
+            return access()
+        except (StsearchError, *STORAGE_ERRORS) as error:
+            server = sqlite_file(parse_url(url)) is None
+            if not server or not is_cut(error) or time.monotonic() > until:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 5)
 
 
 def persist(waiting: Waiting, write: Callable[[], T]) -> T:
