@@ -65,7 +65,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
     try:
-        with Display(session, workers, quiet=quiet) as display:
+        with reopened(place, lambda: Display(session, workers, quiet=quiet)) as display:
             run_engine(chosen, session, display.emit)
     except KeyboardInterrupt:
         raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
