@@ -150,8 +150,8 @@ def test_wrong_input_is_one_line_and_writes_nothing(tmp_path: Path, arguments: l
         (["run", "--sed", "3"], "stsearch run: unknown option '--sed'. Did you mean '--set'? Allowed: --set, "),
         (
             ["run", "--epochs", "3"],
-            "stsearch run: unknown option '--epochs'. Allowed: --set, --storage, --format, --quiet, --help. "
-            "Keys of the study: --set, as in --set evaluate.epochs=8.",
+            "stsearch run: unknown option '--epochs'. Allowed: --set, --storage, --format, --retry-failed, --quiet, "
+            "--help. Keys of the study: --set, as in --set evaluate.epochs=8.",
         ),
         (["run", "a", "b"], "stsearch run: got unexpected extra argument (b)"),
         (["profile", "MC3-18", "--frames", "x"], "stsearch profile: invalid value for '--frames': 'x' is not a valid"),

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 )
 @storage_option
 @format_option("table", "json")
+@click.option("--retry-failed", is_flag=True, help="Try networks again that failed by themselves.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @flagged()
-def run(study: str, overrides: Sequence[str], storage: str | None, form: str, quiet: bool) -> None:
+def run(study: str, overrides: Sequence[str], storage: str | None, form: str, retry_failed: bool, quiet: bool) -> None:
     """Run STUDY, or go on with it: a name of a study or the path of its YAML file."""
     from rich.console import Console
 
@@ -42,13 +43,15 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
     from stsearch.report.tables import print_pareto
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
+    from stsearch.search.patience import reopened
     from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
 
     extra = [f"storage={storage}"] if storage is not None else []
     chosen = load_study(study, [*overrides, *extra])
-    session = open_session(chosen, Reading(quiet))
+    place = chosen.storage_url
+    session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
     for note in session.data.notes:
@@ -64,9 +67,9 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
-    with stoppable(), Display(session, workers, quiet=quiet) as display:
+    with stoppable(), reopened(place, lambda: Display(session, workers, quiet=quiet)) as display:
         run_engine(chosen, session, display.emit)
-    result = pareto_of(read_study(chosen.name, chosen.storage_url))
+    result = reopened(place, lambda: pareto_of(read_study(chosen.name, place)))
     if form == "json":
         print_json(result.as_dict())
         return

@@ -15,7 +15,7 @@ from stsearch.report.front import dominates, hypervolume, minimised, non_dominat
 from stsearch.search.attributes import ARCHITECTURE
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import ACCURACIES, KEPT, QUALITIES, SCORE
-from stsearch.search.reading import Record, StoredStudy, read_study
+from stsearch.search.reading import Ended, Record, StoredStudy, read_study
 from stsearch.search.screened import Screened, screened
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
@@ -68,6 +68,8 @@ class Pareto:
     """``None`` where no score decides what is trained"""
     confidence: Confidence | None = None
     """how sure it is; ``None`` where nothing is known of the noise"""
+    failures: tuple[Ended, ...] = ()
+    """the ``failed``, each with its reason"""
 
     def certainty(self, record: Record) -> Certainty | None:
         """How sure a network's accuracy and place are, if that is known."""
@@ -119,6 +121,7 @@ class Pareto:
             "hypervolume_interval": list(self.confidence.hypervolume) if self.confidence else None,
             "trained": self.trained,
             "failed": self.failed,
+            "failures": [asdict(one) for one in self.failures],
             "pruned": self.pruned,
             "halving": self.halved.as_dict() if self.halved else None,
             "screen": self.screened.as_dict() if self.screened else None,
@@ -237,7 +240,8 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         reference_point=point,
         hypervolume=hypervolume(values[best], minimised([[point[name] for name in names]], maximise)[0]),
         trained=len(stored.complete),
-        failed=len(stored.ended("FAIL")),
+        failed=len(failures := stored.ended("FAIL")),
+        failures=tuple(failures),
         pruned=len(stored.rows("PRUNED")) - len(apart),
         front=tuple(front),
         others=Lazy(lambda: tuple(stored.records(np.setdiff1d(stored.complete, kept)))),

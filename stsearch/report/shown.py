@@ -25,6 +25,7 @@ from stsearch.report.notes import study_note, trial_note
 from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure
 from stsearch.search.attributes import RECORD, REFERENCE, SPEC
+from stsearch.search.packed import whole
 from stsearch.search.reading import StoredStudy, read_study
 
 _ARTIFACT = "artifacts:"
@@ -162,7 +163,7 @@ class Files:
             artifact, trial = ARTIFACTS[int(place, 16)], self._storage.get_trial(int(trial_id, 16))
         except (ValueError, IndexError, KeyError):
             raise ArtifactNotFound(f"there is no file {artifact_id!r}") from None
-        record = trial._system_attrs.get(RECORD, {})
+        record = whole(trial._system_attrs, RECORD) if RECORD in trial._system_attrs else {}
         about = Trial(self._storage.standing().stored, trial.number, trial.user_attrs, record)
         return io.BytesIO(artifact.make(about).encode())
 

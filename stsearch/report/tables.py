@@ -30,6 +30,8 @@ _HEADS = {
     "latency_ms": "latency",
     "peak_memory_mb": "peak mem.",
 }
+_FAILURES, _REASON = 10, 200
+"""Failed networks that are listed, and characters of their reasons, at most"""
 _LIKELY = 8
 """Networks beside the front that are listed, at most"""
 
@@ -72,8 +74,24 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
         _print_confidence(pareto, pareto.confidence, columns, console)
     if pareto.references:
         console.print(_reference_table(pareto, columns))
+    _print_failures(pareto, console)
     point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
     console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
+
+
+def _print_failures(pareto: Pareto, console: Console) -> None:
+    """Networks that failed by themselves, the last ones, and how they are tried again."""
+    if not pareto.failures:
+        return
+    table = _table("failed")
+    for name in ("trial", "network", "reason"):
+        table.add_column(name, justify="right" if name == "trial" else "left", overflow="fold")
+    for one in pareto.failures[-_FAILURES:]:
+        table.add_row(str(one.trial), escape(one.network), escape(one.reason[:_REASON]))
+    console.print(table)
+    left = len(pareto.failures) - _FAILURES
+    more = f"{left} more failed before these. " if left > 0 else ""
+    console.print(f"{more}`stsearch run` with --retry-failed tries them again.", highlight=False, markup=False)
 
 
 def _front_table(title: str, pareto: Pareto, records: Sequence[Record], columns: Sequence[str]) -> Table:

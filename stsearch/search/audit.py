@@ -8,36 +8,41 @@ network trained at one fidelity.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
-from stsearch.errors import StsearchError, UserError
+from stsearch.errors import UserError
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task, subject_of
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.scores import SCORES
+from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, WORKER
-from stsearch.search.records import plain, provenance
+from stsearch.search.outages import STORAGE_ERRORS
+from stsearch.search.packed import whole
+from stsearch.search.patience import persist
+from stsearch.search.records import keep_whole, provenance
 from stsearch.search.session import interrupt
 from stsearch.search.spec import difference
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
-from stsearch.search.training import Emit
+from stsearch.search.training import Emit, own_failures, shortened, tell
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
@@ -129,6 +134,8 @@ class Audit:
         self.plan = plan
         self.storage = open_storage(plan.storage, to_write=to_write)
         self.lock = Lock(plan.storage, f"{plan.study}/audit")
+        self.url, self.missed = plan.storage, float("-inf")
+        self.note: Callable[[str], None] = lambda text: None
         if to_write:
             with self.lock:
                 self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}
@@ -160,7 +167,9 @@ class Audit:
     def found(self) -> Found:
         """The records so far."""
         trials = self.trials()
-        records = {key: trial.system_attrs[RECORD] for key, trial in trials if trial.state == TrialState.COMPLETE}
+        records = {
+            key: whole(trial.system_attrs, RECORD) for key, trial in trials if trial.state == TrialState.COMPLETE
+        }
         failed = {key: trial.user_attrs[REASON] for key, trial in trials if _failed_by_itself(trial)}
         failed = {key: reason for key, reason in failed.items() if key not in records}
         return Found(records, failed, tuple(self._others()))
@@ -195,6 +204,7 @@ class Audit:
                     about = {WORKER: this_worker(), PART: work.part, ARCHITECTURE: work.architecture}
                     for name, value in {**about, NETWORK: work.network}.items():
                         trial.set_user_attr(name, value)
+                    self.lock.confirm()  # cut off meanwhile, another worker may have taken the same
                     return work, trial
         return None
 
@@ -242,8 +252,9 @@ def work_audit(plan: Plan, emit: Emit, clips: Mapping[ClipShape, ClipData] | Non
     with storage_errors(plan.storage), flagged():
         audit, clips = Audit(plan), clips or load_clips(plan, lambda *_: None)
         device = choose_device(plan.device, "engine.device")
-        while audit.left():
-            claimed = audit.claim()
+        audit.note = lambda text: emit({"event": "note", "text": text})
+        while persist(audit, audit.left):
+            claimed = persist(audit, audit.claim)
             if claimed is None:
                 pause(_WAIT_S)  # the rest is in training elsewhere; should that worker die, it is ours
                 continue
@@ -258,28 +269,30 @@ def _train(
     device: torch.device,
     emit: Emit,
 ) -> None:
-    """One training; its fault is kept as a reason, an interruption opens it again."""
-    study, begun = audit.studies[work.part], time.perf_counter()
+    """One training; its fault is kept as a reason, an interruption or a fault of the world opens it again."""
+    study, begun, keep = audit.studies[work.part], time.perf_counter(), partial(persist, audit)
     emit({"event": "start", **work._asdict()})
     try:
-        record = _record(audit.plan, work, clips, device)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
-        raise
-    except Exception as error:  # one network's fault must not end the audit; its trial keeps the reason
-        reason = str(error) if isinstance(error, StsearchError) else f"{type(error).__name__}: {error}"
-        trial.set_user_attr(REASON, reason)
-        study.tell(trial, state=TrialState.FAIL)
-        emit({"event": "failed", **work._asdict(), "reason": reason})
+        with own_failures():
+            record = _record(audit.plan, work, clips, device)
+    except EvaluationFailed as error:  # one network's fault must not end the audit; its trial keeps the reason
+        reason = shortened(str(error))
+        keep(partial(trial.set_user_attr, REASON, reason))
+        if keep(partial(tell, study, trial, TrialState.FAIL, None)):
+            emit({"event": "failed", **work._asdict(), "reason": reason})
         return
-    except BaseException:  # Ctrl-C or a storage that failed: the training is open again
-        interrupt(audit.storage, trial._trial_id)
+    except BaseException:  # Ctrl-C, or the world failed: the training is open again
+        with contextlib.suppress(*STORAGE_ERRORS):
+            interrupt(audit.storage, trial._trial_id)
         raise
     top1 = record["evaluation"]["video_top1"]
     try:
-        audit.storage.set_trial_system_attr(trial._trial_id, RECORD, plain(record))
-        trial.set_user_attr("seconds", record["evaluation"]["seconds"])
-        study.tell(trial, top1)
-    except (UpdateFinishedTrialError, ValueError):
+        keep(partial(keep_whole, study, trial, record))
+        keep(partial(trial.set_user_attr, "seconds", record["evaluation"]["seconds"]))
+        written = keep(partial(tell, study, trial, None, [top1]))
+    except UpdateFinishedTrialError:
+        written = False
+    if not written:
         text = f"the result of {work.network} came after its training had been given up; it is trained again"
         emit({"event": "note", "text": text})
         return

@@ -23,6 +23,7 @@ from stsearch.errors import StsearchError, WorldError
 from stsearch.interrupt import check, flagged, number_of
 from stsearch.profiling.device import choose_device
 from stsearch.search.audit import Plan, work_audit
+from stsearch.search.patience import reopened
 from stsearch.search.session import Session, open_session
 from stsearch.search.spec import Engine, Study
 from stsearch.search.storage import storage_errors
@@ -101,7 +102,7 @@ def run_audit(
 def _work(study: Study, emit: Emit) -> None:
     """What a worker does in a process of its own."""
     with storage_errors(study.storage_url):
-        work(open_session(study, lambda *_: None), emit)
+        work(reopened(study.storage_url, lambda: open_session(study, lambda *_: None)), emit)
 
 
 def _thread_note(args: threading.ExceptHookArgs) -> Event:

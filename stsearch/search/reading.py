@@ -27,7 +27,6 @@ from stsearch.search.attributes import (
     METRIC_NAMES,
     NETWORK,
     REASON,
-    RECORD,
     REFERENCE,
     REFERENCE_POINT,
     REPEATS,
@@ -35,7 +34,8 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
-from stsearch.search.stored_repeats import Repeat, joined, read_repeats, records_of
+from stsearch.search.stored_records import join_references, records_of
+from stsearch.search.stored_repeats import Repeat, joined, read_repeats
 from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, VERSION, attributes_of, reading
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
@@ -200,8 +200,8 @@ class StoredStudy:
 
     def mean(self, number: int, name: str, first: float) -> float:
         """A metric of a trial's network over all its trainings; ``first`` is what its evaluation found."""
-        further = [repeat.accuracies[name] for repeat in self.repeats.get(number, ()) if name in repeat.accuracies]
-        return (self.trainings * first + sum(further)) / (self.trainings + len(further)) if further else first
+        again = [repeat.accuracies[name] for repeat in self.repeats.get(number, ()) if name in repeat.accuracies]
+        return (self.trainings * first + sum(again)) / (self.trainings + len(again)) if again else first
 
     @property
     def trainings(self) -> int:
@@ -213,12 +213,12 @@ class StoredStudy:
 
         ``trainings`` and ``seeds`` are those of all trainings, ``seconds`` their sum; the rest is of the first.
         """
-        own = [found.get(RECORD, {}) for found in self.attributes([RECORD], rows, system=True)]
+        ids = self.trial_ids[rows].tolist()
         repeats = [self.repeats.get(int(self.numbers[row]), ()) for row in rows]
-        further = records_of(self.url, [repeat for found in repeats for repeat in found])
+        kept = records_of(self.url, [*ids, *(repeat.trial_id for found in repeats for repeat in found)])
         return [
-            joined(record, [further[repeat.trial_id] for repeat in found])
-            for record, found in zip(own, repeats, strict=True)
+            joined(kept.get(own, {}), [kept[repeat.trial_id] for repeat in found])
+            for own, found in zip(ids, repeats, strict=True)
         ]
 
     def references(self) -> list[Record]:
@@ -340,6 +340,7 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         held = unknown("study", name, known) if known else f"no study {name!r} has begun yet"
         raise UserError(f"{held} (in {shown(url)})")
     user, system = (_study_attributes(connection, who, known[name]) for who in ("user", "system"))
+    join_references(user, system)
     if not isinstance(user.get(SPEC), dict):
         raise UserError(f"the study {name!r} was not begun by stsearch")
     check_format(name, user[SPEC])

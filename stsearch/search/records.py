@@ -12,7 +12,8 @@ from optuna.study import Study as OptunaStudy
 
 from stsearch.evaluate.evaluators import Evaluation, Scored
 from stsearch.profiling.device import device_facts
-from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, NETWORK, RECORD
+from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, NETWORK, RECORD, REFERENCE
+from stsearch.search.packed import split
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import name_of
 
@@ -69,7 +70,23 @@ def outcome(evaluation: Evaluation | Scored, flops: int, device: torch.device) -
 
 def keep_record(study: OptunaStudy, trial: optuna.Trial, evaluation: Evaluation | Scored, device: torch.device) -> None:
     """Everything that training found, out of the sight of tables. Before the trial is told."""
-    study._storage.set_trial_system_attr(trial._trial_id, RECORD, plain(full_record(evaluation, device)))
+    keep_whole(study, trial, full_record(evaluation, device))
+
+
+def keep_whole(study: OptunaStudy, trial: optuna.Trial, record: Mapping[str, Any]) -> None:
+    """A record as attributes that any database holds; ``packed.whole`` reads it."""
+    for name, value in split(RECORD, plain(record)).items():
+        study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
+
+def keep_reference(study: OptunaStudy, name: str, record: Mapping[str, Any]) -> None:
+    """A trained reference as an attribute of the study, the parts of a long record beside it."""
+    full = f"{RECORD}:{name}"
+    parts = split(full, plain(record[RECORD]))
+    for key, value in parts.items():
+        if key != full:
+            study._storage.set_study_system_attr(study._study_id, key, value)
+    study.set_user_attr(REFERENCE + name, plain({**record, RECORD: parts[full]}))
 
 
 def full_record(evaluation: Evaluation | Scored, device: torch.device) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.confidence import draw_fronts, gains, measured
 from stsearch.search.metrics import ACCURACIES, KEPT
+from stsearch.search.packed import whole
 from stsearch.search.patience import Calm, persist
 from stsearch.search.records import keep_record, plain
 from stsearch.search.samplers import failed_by_itself
@@ -61,7 +62,7 @@ class Repeat:
 
 def trainings_of(trial: FrozenTrial) -> dict[str, tuple[float, ...]]:
     """Accuracies (per cent) of every training that a trial's evaluation made, by name."""
-    kept = trial.system_attrs.get(RECORD, {}).get("trainings", [])
+    kept = whole(trial.system_attrs, RECORD).get("trainings", []) if RECORD in trial.system_attrs else []
     return {
         name: tuple(t[name] for t in kept) or (trial.user_attrs[name],)
         for name in ACCURACIES
@@ -184,20 +185,21 @@ def _repeat(session: Session, trial: FrozenTrial, trials: Sequence[FrozenTrial])
 
 
 def run_repeat(session: Session, emit: Emit) -> bool:
-    """Choose a network and train it once more, through ``optimize`` for Optuna's heartbeat; false if there is none.
+    """Choose a network and train it once more, with a heartbeat of its own; false if there is none.
 
     The caller holds the lock, which is given back as soon as the network is chosen and noted.
     """
     if not session.study.spec.search.repeats:
         return False
     if (known := _companion(session, begin=False)) is not None:
-        bury_trials(session.storage, known)
+        bury_trials(session, known)
     chosen = next_repeat(session)
     if chosen is None:
         return False
     study = _companion(session, begin=True)
     assert study is not None
     one_trial(
+        session,
         study,
         lambda trial, done, calm: _objective(session, study, trial, chosen, emit, done, calm),
         emit,
@@ -218,11 +220,12 @@ def _objective(
     names = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
     for name, value in {**names, ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}.items():
         trial.set_user_attr(name, value)
+    session.lock.confirm()
     session.lock.release()
     named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
     about = {**named, **chosen.costs, "again": chosen.number}
     emit({"event": "start", **about})
-    with ending(trial, about, emit, calm):
+    with ending(session, trial, about, emit, calm):
         evaluation = _train(session, chosen, reporter(about, emit))
     found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
     done.append(_done(about, found, persist(session, partial(_finished, session, chosen.trial)), evaluation))

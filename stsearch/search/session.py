@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,7 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.attributes import FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
+from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.halving import is_stopped, once_per_network, recipe_of, stopped_networks
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
 from stsearch.search.place import check_place, exists
@@ -35,7 +36,7 @@ from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
 from stsearch.search.screening import is_screened, without_screened
 from stsearch.search.spec import Study, difference
-from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
+from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -65,6 +66,15 @@ class Session:
     """further trainings of its networks, once there are any"""
     exhausted: bool = False
     """whether the sampler found nothing more to propose"""
+    missed: float = float("-inf")
+    """when the storage was last found away, by ``time.monotonic``"""
+    note: Callable[[str], None] = field(default=lambda text: None)
+    """tells a line to whoever runs this"""
+
+    @property
+    def url(self) -> str:
+        """Of its storage."""
+        return self.study.storage_url
 
     @property
     def classes(self) -> int:
@@ -105,6 +115,8 @@ class Session:
 
     def further(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether networks that nobody has begun are wanted, and there."""
+        if to_retry(trials):
+            return True
         return not self.exhausted and standing(self, trials).open > 0 and self.sampler.left(trials)
 
 
@@ -183,8 +195,10 @@ def _refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapp
         )
 
 
-def open_session(study: Study, progress: Progress) -> Session:
+def open_session(study: Study, progress: Progress, *, retry_failed: bool = False) -> Session:
     """Begin or resume ``study``: everything is checked before anything is written.
+
+    With ``retry_failed``, networks that failed by themselves are tried again, once.
 
     Raises ``UserError`` for an impossible budget, a missing device, data set or package, and for a
     storage where the study was begun with another space, input, data set or recipe.
@@ -212,6 +226,9 @@ def open_session(study: Study, progress: Progress) -> Session:
     lock = Lock(study.storage_url, study.name)
     with lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data)
+        if retry_failed:
+            reopen(storage, optuna_study)
+    sampler.start = first_again(optuna_study, sampler.start)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     return Session(study, storage, optuna_study, sampler, lock, data, device)
@@ -252,7 +269,7 @@ def bury_dead(session: Session) -> None:
 
     The caller holds the lock.
     """
-    bury_trials(session.storage, session.optuna_study)
+    bury_trials(session, session.optuna_study)
     for key, value in session.optuna_study.user_attrs.items():
         if not key.startswith(REFERENCE) or value["state"] != "running":
             continue
@@ -260,11 +277,13 @@ def bury_dead(session: Session) -> None:
             session.optuna_study.set_user_attr(key, {"state": "open"})
 
 
-def bury_trials(storage: RDBStorage, study: OptunaStudy) -> None:
+def bury_trials(session: Session, study: OptunaStudy) -> None:
     """The same for the trials of one of Optuna's studies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
+    storage = session.storage
+    if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
     me = this_worker()
     for trial in study.get_trials(deepcopy=False):
         worker = trial.user_attrs.get(WORKER)

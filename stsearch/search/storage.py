@@ -124,6 +124,11 @@ class Lock:
             self._connection.close()  # the session ends, and its advisory lock with it
             self._connection = None
 
+    def confirm(self) -> None:
+        """Raise what a lost connection raises where a server's lock may have gone with it; the caller holds it."""
+        if self._connection is not None:
+            self._connection.execute(sqlalchemy.select(1))
+
     def _key(self) -> int:
         return int.from_bytes(hashlib.sha256(f"stsearch {self._name}".encode()).digest()[:7], "big")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stsearch.search.attributes import RECORD, REPEAT_OF
+from stsearch.search.attributes import REPEAT_OF
 from stsearch.search.metrics import ACCURACIES, KEPT
-from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading
+from stsearch.search.tables import TRIALS, USER
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,9 @@ def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Re
     return found
 
 
-def records_of(url: str, repeats: Sequence[Repeat]) -> dict[int, dict[str, Any]]:
-    """Full records of ``repeats`` by their Optuna number."""
-    if not repeats:
-        return {}
-    ids = [repeat.trial_id for repeat in repeats]
-    query = sa.select(SYSTEM.c.trial_id, SYSTEM.c.value_json).where(SYSTEM.c.key == RECORD)
-    with reading(url) as connection:
-        parts = [ids[begin : begin + CHUNK] for begin in range(0, len(ids), CHUNK)]
-        found = [row for part in parts for row in connection.execute(query.where(SYSTEM.c.trial_id.in_(part)))]
-    return {trial_id: json.loads(value) for trial_id, value in found}
-
-
-def joined(record: dict[str, Any], further: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def joined(record: dict[str, Any], repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A network's record with those of its further trainings."""
-    if not (record and further):
+    if not (record and repeats):
         return record
-    more = {key: [*record[key], *(value for f in further for value in f[key])] for key in ("trainings", "seeds")}
-    return {**record, **more, "seconds": record["seconds"] + sum(f["seconds"] for f in further)}
+    more = {key: [*record[key], *(value for r in repeats for value in r[key])] for key in ("trainings", "seeds")}
+    return {**record, **more, "seconds": record["seconds"] + sum(r["seconds"] for r in repeats)}

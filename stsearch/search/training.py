@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+import errno
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
+from optuna.trial import TrialState
 
-from stsearch.errors import StsearchError
+from stsearch.errors import StsearchError, WorldError
 from stsearch.evaluate.evaluators import OnEpoch
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import asked_by
-from stsearch.search.attributes import INTERRUPTED, REASON
-from stsearch.search.patience import STORAGE_ERRORS, Calm
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, REPEAT
+from stsearch.search.outages import STORAGE_ERRORS
+from stsearch.search.patience import Calm, Unwritable, persist
+from stsearch.search.storage import HEARTBEAT_S
+
+if TYPE_CHECKING:
+    from stsearch.search.session import Session
+
+_LONGEST_REASON = 2000
+"""Characters of a reason that are kept."""
+_BEAT_AGAIN_S = 1.0
+"""Time to the next sign of life where the last one could not be written."""
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -42,59 +58,198 @@ def reporter(about: Event, emit: Emit) -> OnEpoch:
 
 
 def one_trial(
+    session: Session,
     study: OptunaStudy,
     objective: Callable[[optuna.Trial, list[Event], Calm], tuple[float, ...]],
     emit: Emit,
     late: Callable[[str], str],
 ) -> None:
-    """One trial of ``study`` through ``optimize``, so that Optuna sends its heartbeat.
+    """Ask ``study`` for a trial, run it and tell its result, which is waited for while a server is away.
 
-    ``objective`` puts what is to be told of it into the list that it gets, and trains within ``ending``: before and
-    after that Ctrl-C waits. ``late`` says of a network that its trial had been given up meanwhile.
+    Not through ``optimize``: that drops a result which it cannot tell at once, and its heartbeat ends at the first
+    connection that is cut. ``objective`` puts what is to be told of it into the list that it gets, and trains within
+    ``ending``: before and after that Ctrl-C waits. ``late`` says of a network that its trial had been given up
+    meanwhile.
     """
     done: list[Event] = []
     calm = Calm()
     calm.begin()
     try:
-        study.optimize(lambda trial: objective(trial, done, calm), n_trials=1, catch=(EvaluationFailed,))
-    except (UpdateFinishedTrialError, ValueError):
-        if not done:
-            raise
-        emit({"event": "note", "text": late(done[0]["network"])})
-    else:
-        for event in done:
-            emit(event)
+        trial = _ask(study)
+        with _heartbeat(session.storage, trial._trial_id):
+            written = _run(session, study, trial, lambda: objective(trial, done, calm), emit, done)
+        if written:
+            for event in done:
+                emit(event)
+        elif done:
+            emit({"event": "note", "text": late(done[0]["network"])})
     finally:
         calm.end()
 
 
+def _ask(study: OptunaStudy) -> optuna.Trial:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Optuna misses ``optimize``; ``_heartbeat`` stands for it
+        return study.ask()
+
+
+def _run(
+    session: Session,
+    study: OptunaStudy,
+    trial: optuna.Trial,
+    objective: Callable[[], tuple[float, ...]],
+    emit: Emit,
+    done: list[Event],
+) -> bool:
+    """Run a trial to its end and tell it; false where somebody else had ended it."""
+    end = partial(tell, study, trial)
+    try:
+        values = objective()
+        return persist(session, partial(end, None, values))
+    except optuna.TrialPruned:
+        return persist(session, partial(end, TrialState.PRUNED, None))
+    except EvaluationFailed:
+        return persist(session, partial(end, TrialState.FAIL, None))
+    except UpdateFinishedTrialError:
+        return False
+    except Unwritable as error:
+        if not _lost_again(study, trial, error, emit):
+            raise
+        done.clear()
+        return True
+    except STORAGE_ERRORS:
+        raise  # cut off before its training: ``bury_dead`` ends it
+    except BaseException:
+        with contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError):
+            end(TrialState.FAIL, None)
+        raise
+
+
+def tell(study: OptunaStudy, trial: optuna.Trial, state: TrialState | None, values: Sequence[float] | None) -> bool:
+    """Tell a trial's end; false where it had ended otherwise. May be called again after it failed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # values that are not finite: the trial is FAIL
+            study.tell(trial, values, state=state)
+    except (UpdateFinishedTrialError, ValueError):
+        stored = study._storage.get_trial(trial._trial_id)
+        if not stored.state.is_finished():
+            raise
+        wanted = state or TrialState.COMPLETE  # the connection may have been cut after the end was written
+        return stored.state == wanted and (values is None or stored.values == list(values))
+    return True
+
+
+def _lost_again(study: OptunaStudy, trial: optuna.Trial, error: Unwritable, emit: Emit) -> bool:
+    """Keep why a result was lost. A network that was lost for that reason before has failed, and is told.
+
+    Once is no reason to give a network up: the storage may be mended meanwhile.
+    """
+    reason = shortened(f"its result cannot be written: {error.reason}")
+    known = trial.user_attrs
+    try:
+        before = [
+            other
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number
+            and other.user_attrs.get(REASON) == reason
+            and all(other.user_attrs.get(key) == known.get(key) for key in (ARCHITECTURE, REPEAT))
+        ]
+        if not before:
+            trial.set_user_attr(INTERRUPTED, True)
+        trial.set_user_attr(REASON, reason)
+        study.tell(trial, state=TrialState.FAIL)
+    except (*STORAGE_ERRORS, UpdateFinishedTrialError, ValueError):
+        return False  # nothing can be written at all: ``bury_dead`` ends it
+    if before:
+        about = {"trial": trial.number, "network": known.get(NETWORK), ARCHITECTURE: known.get(ARCHITECTURE)}
+        emit({"event": "failed", "reason": reason, **about})
+    return bool(before)
+
+
 @contextlib.contextmanager
-def ending(trial: optuna.Trial, about: Event, emit: Emit, calm: Calm) -> Iterator[None]:
-    """A failure or Ctrl-C within is written down with the trial, and a failure told; both go on from here."""
+def _heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
+    """Signs of life of a running trial, also after a connection was cut; ``optimize`` would stop at that."""
+    over = threading.Event()
+
+    def beat() -> None:
+        pause: float = 0
+        while not over.wait(pause):
+            pause = HEARTBEAT_S
+            try:
+                storage.record_heartbeat(trial_id)
+            except STORAGE_ERRORS:
+                pause = _BEAT_AGAIN_S  # the storage's own error follows where it matters
+            finally:
+                with contextlib.suppress(*STORAGE_ERRORS):
+                    storage.remove_session()  # between two beats it holds no connection
+
+    thread = threading.Thread(target=beat, name=f"heartbeat of trial {trial_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit, calm: Calm) -> Iterator[None]:
+    """A failure, Ctrl-C or a fault of the world within is written down with the trial, and a failure told.
+
+    All go on from here. What the world did to a network leaves it open.
+    """
     try:
         with calm.interruptible():
             yield
     except EvaluationFailed as error:
-        trial.set_user_attr(REASON, str(error))
+        persist(session, partial(trial.set_user_attr, REASON, shortened(str(error))))
         emit({"event": "failed", "reason": str(error), **about})
         raise
     except KeyboardInterrupt as error:
-        trial.set_user_attr(INTERRUPTED, True)
-        trial.set_user_attr(REASON, f"interrupted: {asked_by(error)}")
+        _interrupted(trial, asked_by(error))
         raise
+    except WorldError as error:
+        _interrupted(trial, str(error))
+        raise
+
+
+def _interrupted(trial: optuna.Trial, why: str) -> None:
+    """Why a trial was cut off. Nobody waits for a server to write that: ``bury_dead`` ends it otherwise."""
+    with contextlib.suppress(*STORAGE_ERRORS):
+        trial.set_user_attr(INTERRUPTED, True)
+        trial.set_user_attr(REASON, shortened(f"interrupted: {why}"))
+
+
+def shortened(reason: str) -> str:
+    """A reason that any column holds."""
+    return reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 4] + " ..."
 
 
 @contextlib.contextmanager
 def own_failures() -> Iterator[None]:
-    """Any error within, but for those of the storage, is an ``EvaluationFailed`` with its reason.
+    """An error within is an ``EvaluationFailed`` with its reason, but for those of the world and the storage.
 
-    A kind's or a driver's fault must not end the study; the trial keeps the reason.
+    A kind's or a driver's fault must not end the study; the trial keeps the reason. A file that is gone or a disk
+    that fails is no fault of a network: that is a ``WorldError``.
     """
     try:
         yield
+    except WorldError:
+        raise
     except StsearchError as error:
         raise EvaluationFailed(str(error)) from error
     except STORAGE_ERRORS:
         raise
+    except OSError as error:
+        if error.errno in _OF_NETWORKS:
+            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
+        raise WorldError(
+            f"a training was cut off by {type(error).__name__}: {error}. Mend that; the same command goes on from there"
+        ) from error
     except Exception as error:  # the reason is in the docstring
         raise EvaluationFailed(f"{type(error).__name__}: {str(error).strip() or 'no message'}") from error
+
+
+_OF_NETWORKS = (errno.ENOMEM, None)
+"""Of an ``OSError``: memory for a network that needs more than there is, or no word of the system at all."""

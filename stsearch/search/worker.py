@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -27,12 +28,14 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
 from stsearch.search.metrics import MEASURED
-from stsearch.search.patience import STORAGE_ERRORS, Calm, Patience, persist
+from stsearch.search.outages import STORAGE_ERRORS
+from stsearch.search.patience import Calm, Patience, persist
 from stsearch.search.records import (
     describe,
     full_record,
     keep_measured,
     keep_record,
+    keep_reference,
     metrics_of,
     outcome,
     plain,
@@ -52,7 +55,7 @@ from stsearch.search.session import (
 )
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
-from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
+from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import network_cost
 from stsearch.space.published import name_of
@@ -66,6 +69,7 @@ def work(session: Session, emit: Emit) -> None:
     Tells where its clips are. A database server that is away is waited for. Raises ``WorldError``
     when too many networks fail in a row.
     """
+    session.note = partial(_note, emit)
     emit({"event": "clips", "text": session.place_clips()})
     patience = Patience(session)
     with flagged():
@@ -75,8 +79,8 @@ def work(session: Session, emit: Emit) -> None:
                 if not _step(session, emit):
                     return
                 patience = Patience(session)
-            except STORAGE_ERRORS:
-                patience.hold()  # the trial that was cut off is ended by ``bury_dead`` and tried again
+            except STORAGE_ERRORS as error:
+                patience.hold(error)  # the trial that was cut off is ended by ``bury_dead`` and tried again
 
 
 def _step(session: Session, emit: Emit) -> bool:
@@ -126,7 +130,7 @@ def _stopped_by_failures(session: Session, count: int) -> str:
     last = max(failed, key=lambda t: t.number)
     return (
         f"stopped: {count} networks failed one after the other, the last, {last.user_attrs[NETWORK]}: "
-        f"{last.user_attrs[REASON]}. The same command goes on with other networks"
+        f"{last.user_attrs[REASON]}. The same command goes on with other networks, with --retry-failed with these"
     )
 
 
@@ -134,6 +138,7 @@ def _run_trial(session: Session, emit: Emit, going_on: GoingOn | None) -> None:
     """Train a network that is proposed, or that is taken up again."""
     session.sampler.given = going_on.architecture if going_on else None
     one_trial(
+        session,
         session.optuna_study,
         lambda trial, done, calm: _objective(session, trial, going_on, emit, done, calm),
         emit,
@@ -145,21 +150,22 @@ def _objective(
     session: Session, trial: optuna.Trial, going_on: GoingOn | None, emit: Emit, done: list[Event], calm: Calm
 ) -> tuple[float, ...]:
     architecture, costs, about = _begin(session, trial, going_on)
+    session.lock.confirm()  # cut off meanwhile, another worker may have proposed the same
     session.lock.release()
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)
-    with ending(trial, about, emit, calm):
+    with ending(session, trial, about, emit, calm):
         try:
             costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
-            keep_measured(trial, {name: costs[name] for name in MEASURED if name in costs})
-            set_constraints(trial, session.optuna_study, session.excess(costs))
+            keep(partial(keep_measured, trial, {name: costs[name] for name in MEASURED if name in costs}))
+            keep(partial(set_constraints, trial, session.optuna_study, session.excess(costs)))
             about |= costs
             _prune_slow(session, trial, costs)
             screen(session, trial, asked_for=_is_start(session, trial), keep=keep, note=note)
             course = course_of(session, trial, going_on, keep, note)
             evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course)
         except optuna.TrialPruned as pruned:
-            trial.set_user_attr(REASON, str(pruned))
+            keep(partial(trial.set_user_attr, REASON, str(pruned)))
             event = "screened" if isinstance(pruned, ScreenedOut) else "pruned"
             emit({"event": event, "reason": str(pruned), **about})
             raise
@@ -306,7 +312,8 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
 
     def on_epoch(repeat: int, epoch: Any) -> None:
         report(repeat, epoch)
-        _beat(session, name)
+        with contextlib.suppress(*STORAGE_ERRORS):  # the next one will do
+            _beat(session, name)
 
     try:
         costs |= _measured(session, architecture)
@@ -314,11 +321,13 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         course = reference_course(session, architecture, partial(_note, emit))
         evaluation, flops = _evaluate(session, architecture, on_epoch, course)
     except EvaluationFailed as error:
-        session.optuna_study.set_user_attr(key, {"state": "failed", NETWORK: name, REASON: str(error)})
+        failed = {"state": "failed", NETWORK: name, REASON: shortened(str(error))}
+        persist(session, lambda: session.optuna_study.set_user_attr(key, failed))
         emit({"event": "failed", "reason": str(error), **about})
         return
-    except BaseException:  # Ctrl-C or a storage that failed: the reference is open again
-        session.optuna_study.set_user_attr(key, {"state": "open"})
+    except BaseException:  # Ctrl-C, or the world failed: the reference is open again
+        with contextlib.suppress(*STORAGE_ERRORS):
+            session.optuna_study.set_user_attr(key, {"state": "open"})
         raise
     metrics = metrics_of(evaluation, costs)
     record = {
@@ -331,5 +340,5 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         RECORD: full_record(evaluation, session.device),
         NETWORK: name,
     }
-    persist(session, lambda: session.optuna_study.set_user_attr(key, plain(record)))
+    persist(session, lambda: keep_reference(session.optuna_study, name, record))
     emit(_done(about, metrics, evaluation))

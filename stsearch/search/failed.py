@@ -1,0 +1,53 @@
+"""Networks that failed by themselves, tried again where a user asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial
+
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REFERENCE, REPEATS, RETRIED
+from stsearch.search.samplers import failed_by_itself, tried
+from stsearch.search.tables import USER
+from stsearch.space.architecture import Architecture, parse_placement
+
+
+def reopen(storage: RDBStorage, study: OptunaStudy) -> int:
+    """Make trials, repeats and references that failed by themselves count as interrupted; how many there were.
+
+    The caller holds the lock. Optuna lets nobody change a trial that ended, so its attributes are written past it;
+    whoever read them before does not see it.
+    """
+    names = (study.study_name, study.study_name + REPEATS)
+    numbers = [known._study_id for known in storage.get_all_studies() if known.study_name in names]
+    failed = [t for number in numbers for t in storage.get_all_trials(number, deepcopy=False) if failed_by_itself(t)]
+    rows = [
+        {"trial_id": trial._trial_id, "key": key, "value_json": json.dumps(True)}
+        for trial in failed
+        for key in (INTERRUPTED, RETRIED)
+    ]
+    if rows:
+        with storage.engine.begin() as connection:
+            connection.execute(sa.insert(USER), rows)
+    outside = [k for k, v in study.user_attrs.items() if k.startswith(REFERENCE) and v.get("state") == "failed"]
+    for key in outside:
+        study.set_user_attr(key, {"state": "open"})
+    return len(failed) + len(outside)
+
+
+def to_retry(trials: Sequence[FrozenTrial]) -> list[Architecture]:
+    """Networks that are to be tried again, and were not yet."""
+    seen = tried(trials)
+    asked = {t.user_attrs[ARCHITECTURE] for t in trials if t.user_attrs.get(RETRIED) and ARCHITECTURE in t.user_attrs}
+    return [parse_placement(name) for name in sorted(asked - seen)]
+
+
+def first_again(study: optuna.Study, start: Sequence[Architecture]) -> list[Architecture]:
+    """``start`` with the networks before it that are to be tried again."""
+    again = to_retry(study.get_trials(deepcopy=False))
+    return [*again, *(architecture for architecture in start if architecture not in again)]

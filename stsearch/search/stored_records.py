@@ -1,0 +1,45 @@
+"""Full records of trainings, read back from the attributes that hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from stsearch.search.attributes import RECORD, REFERENCE
+from stsearch.search.packed import further, whole
+from stsearch.search.tables import CHUNK, SYSTEM, reading
+
+
+def records_of(url: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Full records of trials by their Optuna numbers; those that have none are left out."""
+    if not ids:
+        return {}
+    with reading(url) as connection:
+        found = _system(connection, ids, [RECORD])
+        rest = {name for kept in found.values() for name in further(RECORD, kept[RECORD])}
+        long = [trial_id for trial_id, kept in found.items() if further(RECORD, kept[RECORD])]
+        for trial_id, parts in _system(connection, long, sorted(rest)).items():
+            found[trial_id] |= parts
+    return {trial_id: whole(kept, RECORD) for trial_id, kept in found.items()}
+
+
+def _system(connection: sa.Connection, ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """System attributes ``keys`` of trials by their Optuna numbers."""
+    query = sa.select(SYSTEM.c.trial_id, SYSTEM.c.key, SYSTEM.c.value_json).where(SYSTEM.c.key.in_(keys))
+    found: dict[int, dict[str, Any]] = {}
+    for begin in range(0, len(ids), CHUNK):
+        rows = connection.execute(query.where(SYSTEM.c.trial_id.in_(ids[begin : begin + CHUNK])))
+        for trial_id, key, value in rows:
+            found.setdefault(trial_id, {})[key] = json.loads(value)
+    return found
+
+
+def join_references(user: dict[str, Any], system: Mapping[str, Any]) -> None:
+    """Put together the records of trained references in a study's ``user`` attributes; long parts are in ``system``."""
+    for key, value in user.items():
+        if key.startswith(REFERENCE) and isinstance(value, dict) and RECORD in value:
+            full = f"{RECORD}:{key.removeprefix(REFERENCE)}"
+            user[key] = {**value, RECORD: whole({**system, full: value[RECORD]}, full)}
