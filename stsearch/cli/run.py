@@ -42,6 +42,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
     from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
+    from stsearch.search.storage import still_there
 
     extra = [f"storage={storage}"] if storage is not None else []
     chosen = load_study(study, [*overrides, *extra])
@@ -65,6 +66,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, qu
         with Display(session, workers, quiet=quiet) as display:
             run_engine(chosen, session, display.emit)
     except KeyboardInterrupt:
+        still_there(session.storage)
         raise Stopped(f"stopped. Nothing trained is lost; the same command goes on: {again()}") from None
     result = pareto_of(read_study(chosen.name, chosen.storage_url))
     if form == "json":

@@ -127,7 +127,7 @@ class Audit:
     def __init__(self, plan: Plan, *, to_write: bool = True) -> None:
         self.plan = plan
         self.storage = open_storage(plan.storage, to_write=to_write)
-        self.lock = Lock(plan.storage, f"{plan.study}/audit")
+        self.lock = Lock(plan.storage, f"{plan.study}/audit", self.storage.engine)
         if to_write:
             with self.lock:
                 self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}

@@ -35,7 +35,7 @@ from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
 from stsearch.search.screening import is_screened, without_screened
 from stsearch.search.spec import Study, difference
-from stsearch.search.storage import Lock, open_storage, surely_dead, this_worker
+from stsearch.search.storage import Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -197,7 +197,8 @@ def open_session(study: Study, progress: Progress) -> Session:
     storage = open_storage(study.storage_url) if exists(study.storage_url) else None
     if storage is None:
         check_place(study.storage_url)
-    already = _stored_identity(storage, study) if storage is not None else None
+    with opening(study.storage_url):
+        already = _stored_identity(storage, study) if storage is not None else None
     identity = plain(study.identity())
     if study.measured:
         asked = study.spec.measure
@@ -209,8 +210,8 @@ def open_session(study: Study, progress: Progress) -> Session:
     identity["data_fingerprint"] = data.fingerprint
     _refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)
-    lock = Lock(study.storage_url, study.name)
-    with lock:
+    lock = Lock(study.storage_url, study.name, storage.engine)
+    with opening(study.storage_url), lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data.classes)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
