@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,10 @@ def _watch(engine: sqlalchemy.Engine, file: Path) -> None:
     """A file that is deleted or replaced would take everything that is written, and keep nothing."""
     path = file.absolute()  # should the working folder change
     begun = os.stat(path)
+    if hasattr(os, "O_PATH"):  # while it is held, no other file gets its number; closing it drops no lock of SQLite
+        weakref.finalize(engine, os.close, os.open(path, os.O_PATH | os.O_CLOEXEC))
 
-    def on_checkout(*_: object) -> None:
+    def check(*_: object) -> None:
         try:
             found = os.stat(path)
         except FileNotFoundError:
@@ -125,7 +128,8 @@ def _watch(engine: sqlalchemy.Engine, file: Path) -> None:
         if (found.st_dev, found.st_ino) != (begun.st_dev, begun.st_ino):
             raise _lost(file, "replaced by another")
 
-    sqlalchemy.event.listen(engine, "checkout", on_checkout)
+    sqlalchemy.event.listen(engine, "do_connect", check)  # before SQLite makes an empty file in its place
+    sqlalchemy.event.listen(engine, "checkout", check)
 
 
 def _lost(file: Path, how: str) -> WorldError:
