@@ -58,6 +58,7 @@ def run(study: Study, session: Session, emit: Emit) -> None:
     threading.excepthook = lambda args: emit(_thread_note(args))
     if count == 1:
         torch.set_num_threads(study.spec.engine.threads)
+        session.lock.tell = lambda text: emit({"event": "note", "text": text})
         with storage_errors(study.storage_url):
             work(session, emit)
         return
@@ -82,7 +83,9 @@ def _work(study: Study, emit: Emit) -> None:
     """What a worker does in a process of its own."""
     load_plugins(list(study.space.plugins), study.space.folder, study.source)
     with storage_errors(study.storage_url):
-        work(open_session(study, lambda *_: None), emit)
+        session = open_session(study, lambda *_: None)
+        session.lock.tell = lambda text: emit({"event": "note", "text": text})
+        work(session, emit)
 
 
 def _thread_note(args: threading.ExceptHookArgs) -> Event:
