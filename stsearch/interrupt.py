@@ -75,8 +75,11 @@ def flagged(*, patient: bool = False, always: bool = False) -> Iterator[None]:
 
 
 def check() -> None:
-    """``Interrupted`` if Ctrl-C or SIGTERM came; loops call it where they can be ended in order."""
-    if _flag.watched and _flag.raised:
+    """``Interrupted`` if Ctrl-C or SIGTERM came; loops call it where they can be ended in order.
+
+    Does nothing in other threads than the main one, which ends them.
+    """
+    if _flag.watched and _flag.raised and threading.current_thread() is threading.main_thread():
         raise Interrupted(_flag.raised)
 
 

@@ -16,7 +16,7 @@ from optuna.study import _constrained_optimization, study
 
 from stsearch.errors import UserError
 from stsearch.report.pareto import pareto_of
-from stsearch.search import attributes, reading
+from stsearch.search import attributes, recognise
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
@@ -30,7 +30,7 @@ def quiet(*_: object) -> None:
 
 
 def test_what_is_taken_from_optuna_is_still_so() -> None:
-    assert reading.SCHEMA == models.SCHEMA_VERSION
+    assert recognise.SCHEMA == models.SCHEMA_VERSION
     assert f"{_constrained_optimization._CONSTRAINTS_KEY}:" == attributes.CONSTRAINT
     assert study._SYSTEM_ATTR_METRIC_NAMES == attributes.METRIC_NAMES
 

@@ -6,7 +6,8 @@ import contextlib
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
+    from stsearch.search.storage import still_there
 
     extra = [f"storage={storage}"] if storage is not None else []
     chosen = load_study(study, [*overrides, *extra])
@@ -67,7 +69,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
-    with stoppable(), reopened(place, lambda: Display(session, workers, quiet=quiet)) as display:
+    display = reopened(place, lambda: Display(session, workers, quiet=quiet))
+    with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
     result = reopened(place, lambda: pareto_of(read_study(chosen.name, place)))
     if form == "json":
@@ -110,11 +113,12 @@ class Stopped(StsearchError):
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM within end in order, with what to type to go on."""
+def stoppable(kept: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Ctrl-C and SIGTERM within end in order, with what to type to go on; ``kept`` raises where something was lost."""
     try:
         yield
     except KeyboardInterrupt as error:
+        kept()
         raise Stopped(error) from None
 
 

@@ -133,7 +133,7 @@ class Audit:
     def __init__(self, plan: Plan, *, to_write: bool = True) -> None:
         self.plan = plan
         self.storage = open_storage(plan.storage, to_write=to_write)
-        self.lock = Lock(plan.storage, f"{plan.study}/audit")
+        self.lock = Lock(plan.storage, f"{plan.study}/audit", self.storage.engine)
         self.url, self.missed = plan.storage, float("-inf")
         self.note: Callable[[str], None] = lambda text: None
         if to_write:
@@ -204,7 +204,6 @@ class Audit:
                     about = {WORKER: this_worker(), PART: work.part, ARCHITECTURE: work.architecture}
                     for name, value in {**about, NETWORK: work.network}.items():
                         trial.set_user_attr(name, value)
-                    self.lock.confirm()  # cut off meanwhile, another worker may have taken the same
                     return work, trial
         return None
 

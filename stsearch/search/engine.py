@@ -78,6 +78,7 @@ def run(study: Study, session: Session, emit: Emit) -> None:
     threading.excepthook = lambda args: emit(_thread_note(args))
     if count == 1:
         torch.set_num_threads(study.spec.engine.threads)
+        session.lock.tell = lambda text: emit({"event": "note", "text": text})
         with storage_errors(study.storage_url):
             work(session, emit)
         return
@@ -102,7 +103,9 @@ def run_audit(
 def _work(study: Study, emit: Emit) -> None:
     """What a worker does in a process of its own."""
     with storage_errors(study.storage_url):
-        work(reopened(study.storage_url, lambda: open_session(study, lambda *_: None)), emit)
+        session = reopened(study.storage_url, lambda: open_session(study, lambda *_: None))
+        session.lock.tell = lambda text: emit({"event": "note", "text": text})
+        work(session, emit)
 
 
 def _thread_note(args: threading.ExceptHookArgs) -> Event:

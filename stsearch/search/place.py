@@ -12,9 +12,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError, unknown
+from stsearch.search.pool import FewConnections
 
 SQLITE_WAIT_S = 60
 """How long a write waits for another one to end."""
@@ -105,7 +105,7 @@ def connect(text: str) -> Iterator[sa.Connection]:
     url = parse_url(text)
     arguments = {"timeout": SQLITE_WAIT_S} if sqlite_file(url) else {}
     try:
-        engine = sa.create_engine(url, poolclass=NullPool, connect_args=arguments)
+        engine = sa.create_engine(url, poolclass=FewConnections, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise needs_driver(url, error) from None
     with engine.connect() as connection:

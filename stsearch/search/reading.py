@@ -34,14 +34,12 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
+from stsearch.search.recognise import check_whole
 from stsearch.search.stored_records import join_references, records_of
 from stsearch.search.stored_repeats import Repeat, joined, read_repeats
-from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, VERSION, attributes_of, reading
+from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, attributes_of, reading
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
-
-SCHEMA = 12
-"""Version of Optuna's tables that is read here."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -302,7 +300,7 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
         hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
         raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
     with reading(url) as connection:
-        _check_schema(connection, url)
+        check_whole(connection, url)
         stored = _read(connection, study_name, url)
     space = stored.user_attributes[SPEC]["space"]
     if space["plugins"]:
@@ -310,17 +308,6 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
 
         load_plugins(space["plugins"], space["folder"], f"study {study_name}")
     return stored
-
-
-def _check_schema(connection: sa.Connection, url: str) -> None:
-    if not sa.inspect(connection).has_table("version_info"):
-        raise UserError(f"{shown(url)} is no Optuna storage: it has no table 'version_info'")
-    found = connection.execute(sa.select(VERSION.c.schema_version, VERSION.c.library_version)).first()
-    if found is None or found[0] != SCHEMA:
-        version = f"schema {found[0]}, written by Optuna {found[1]}" if found else "no schema"
-        raise UserError(
-            f"the storage {shown(url)} is of another Optuna version ({version}; schema {SCHEMA} is read here)"
-        )
 
 
 def check_format(name: str, stored: Mapping[str, Any]) -> None:

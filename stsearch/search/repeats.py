@@ -220,7 +220,6 @@ def _objective(
     names = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
     for name, value in {**names, ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}.items():
         trial.set_user_attr(name, value)
-    session.lock.confirm()
     session.lock.release()
     named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
     about = {**named, **chosen.costs, "again": chosen.number}

@@ -36,7 +36,7 @@ from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
 from stsearch.search.screening import is_screened, without_screened
 from stsearch.search.spec import Study, difference
-from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, surely_dead, this_worker
+from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -211,7 +211,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     storage = open_storage(study.storage_url) if exists(study.storage_url) else None
     if storage is None:
         check_place(study.storage_url)
-    already = _stored_identity(storage, study) if storage is not None else None
+    with opening(study.storage_url):
+        already = _stored_identity(storage, study) if storage is not None else None
     identity = plain(study.identity())
     if study.measured:
         asked = study.spec.measure
@@ -223,8 +224,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     identity["data_fingerprint"] = data.fingerprint
     _refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)
-    lock = Lock(study.storage_url, study.name)
-    with lock:
+    lock = Lock(study.storage_url, study.name, storage.engine)
+    with opening(study.storage_url), lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data)
         if retry_failed:
             reopen(storage, optuna_study)

@@ -1,26 +1,39 @@
-"""Optuna storages: opening them, one lock per study, and knowing which workers are alive."""
+"""Optuna storages: opening them, and what their errors are called."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import socket
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError, WorldError
-from stsearch.search.place import SQLITE_WAIT_S, check_writable, needs_driver, parse_url, reason_of, shown, sqlite_file
+from stsearch.search.creation import make_whole
+from stsearch.search.lock import Lock as Lock
+from stsearch.search.place import (
+    SQLITE_WAIT_S,
+    check_writable,
+    connect,
+    exists,
+    needs_driver,
+    parse_url,
+    reason_of,
+    shown,
+    sqlite_file,
+)
+from stsearch.search.pool import FewConnections
 from stsearch.search.reading import read_study
+from stsearch.search.recognise import check_whole
+from stsearch.search.workers import surely_dead as surely_dead
+from stsearch.search.workers import this_worker as this_worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -29,32 +42,60 @@ HEARTBEAT_S = 30
 
 
 def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
-    """Open, or begin, the storage at a URL; ``UserError`` in one line if that cannot be."""
+    """Open, or begin, the storage at a URL; ``UserError`` in one line if that cannot be.
+
+    With ``to_write`` false it must be there, and nothing is written.
+    """
     url = parse_url(text)
     file = sqlite_file(url)
-    if file is not None and to_write:
-        check_writable(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with warnings.catch_warnings(), _one_at_a_time(text):
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = RDBStorage(
-                text,
-                engine_kwargs={"connect_args": {"timeout": SQLITE_WAIT_S}} if file else {},
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=3 * HEARTBEAT_S,
-            )
+        if to_write:
+            _prepare(text, file)
+        elif not exists(text):
+            raise UserError(f"there is no storage {shown(url)}")
+        else:
+            with connect(text) as connection:
+                check_whole(connection, text)
+        storage = _opened(text, file)
         if file is not None and to_write:
             _tune_sqlite(storage.engine)
+            _watch(storage.engine, file)
     except ModuleNotFoundError as error:
         raise needs_driver(url, error) from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UserError(f"cannot open the storage {shown(url)}: {reason_of(error)}") from None
+    except OSError as error:
+        raise WorldError(f"cannot open the storage {shown(url)}: {error.strerror or error}") from None
     except RuntimeError as error:  # Optuna's word for a schema of another version
         raise UserError(
             f"the storage {shown(url)} is of another Optuna version: {str(error).splitlines()[0]}"
         ) from None
     return storage
+
+
+def _prepare(text: str, file: Path | None) -> None:
+    if file is not None:
+        check_writable(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+    make_whole(text)
+
+
+def _opened(text: str, file: Path | None) -> RDBStorage:
+    """Optuna's object of a database that is whole: it finds nothing to write."""
+    if file is not None:
+        arguments: dict[str, Any] = {"connect_args": {"timeout": SQLITE_WAIT_S}}
+    else:
+        # No ping: under the lock it would put another connection, without the lock, in the place of one that was cut.
+        arguments = {"poolclass": FewConnections, "pool_pre_ping": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RDBStorage(
+            text,
+            engine_kwargs=arguments,
+            heartbeat_interval=HEARTBEAT_S,
+            grace_period=3 * HEARTBEAT_S,
+            skip_table_creation=True,
+        )
 
 
 def _tune_sqlite(engine: sqlalchemy.Engine) -> None:
@@ -70,6 +111,34 @@ def _tune_sqlite(engine: sqlalchemy.Engine) -> None:
     engine.dispose()
 
 
+def _watch(engine: sqlalchemy.Engine, file: Path) -> None:
+    """A file that is deleted or replaced would take everything that is written, and keep nothing."""
+    path = file.absolute()  # should the working folder change
+    begun = os.stat(path)
+    if hasattr(os, "O_PATH"):  # while it is held, no other file gets its number; closing it drops no lock of SQLite
+        weakref.finalize(engine, os.close, os.open(path, os.O_PATH | os.O_CLOEXEC))
+
+    def check(*_: object) -> None:
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            raise _lost(file, "deleted or moved away") from None
+        except OSError as error:
+            raise _lost(file, f"lost ({error.strerror})") from None
+        if (found.st_dev, found.st_ino) != (begun.st_dev, begun.st_ino):
+            raise _lost(file, "replaced by another")
+
+    sqlalchemy.event.listen(engine, "do_connect", check)  # before SQLite makes an empty file in its place
+    sqlalchemy.event.listen(engine, "checkout", check)
+
+
+def _lost(file: Path, how: str) -> WorldError:
+    return WorldError(
+        f"the database {file} was {how} while its study ran. Nothing more is written; what it held is lost unless the "
+        "file is put back: with it in its place, the same command goes on"
+    )
+
+
 @contextlib.contextmanager
 def storage_errors(text: str) -> Iterator[None]:
     """Turn database errors into one ``WorldError`` line: what was finished before is kept."""
@@ -80,6 +149,30 @@ def storage_errors(text: str) -> Iterator[None]:
             f"the storage {shown(text)} failed: {reason_of(error)}. Finished networks are kept; "
             "the same command goes on from there"
         ) from None
+    except UnboundLocalError as error:  # Optuna's, where reading a trial fails while it handles a failure
+        if isinstance(error.__context__, WorldError):
+            raise error.__context__ from None
+        raise
+
+
+def still_there(storage: RDBStorage) -> None:
+    """``WorldError`` where an SQLite file was deleted or replaced; a server is not asked."""
+    if storage.engine.dialect.name == "sqlite":
+        storage.engine.connect().close()
+
+
+@contextlib.contextmanager
+def opening(text: str) -> Iterator[None]:
+    """The same before the first network, for rows too that Optuna cannot read because they are damaged."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise WorldError(f"cannot begin the study in the storage {shown(text)}: {reason_of(error)}") from None
+    except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise WorldError(
+            f"cannot read what the storage {shown(text)} holds of the study: {type(error).__name__}: "
+            f"{reason_of(error)}. Was it damaged? Put a copy of it back, or choose another with --storage URL"
+        ) from None
 
 
 def open_study(name: str, storage: str | None = None) -> optuna.Study:
@@ -87,112 +180,3 @@ def open_study(name: str, storage: str | None = None) -> optuna.Study:
     stored = read_study(name, storage)
     with storage_errors(stored.url):
         return optuna.load_study(study_name=stored.name, storage=open_storage(stored.url, to_write=False))
-
-
-class Lock:
-    """One holder per storage (on a server: and name), over all processes.
-
-    A file lock beside an SQLite database, an advisory lock of a database server; the system
-    releases both when the holder dies.
-    """
-
-    def __init__(self, storage_url: str, name: str) -> None:
-        self._url = parse_url(storage_url)
-        self._name = name
-        self._file: IO[bytes] | None = None
-        self._connection: sqlalchemy.Connection | None = None
-
-    def acquire(self) -> None:
-        """Wait for the lock."""
-        backend = self._url.get_backend_name()
-        if backend == "sqlite":
-            self._file = Path(f"{self._url.database}.lock").open("wb")  # noqa: SIM115 - held until released
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            return
-        self._connection = sqlalchemy.create_engine(self._url, poolclass=NullPool).connect()
-        if backend == "postgresql":
-            self._connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(self._key())))
-        else:
-            self._connection.execute(sqlalchemy.select(sqlalchemy.func.get_lock(f"stsearch {self._key():x}", -1)))
-
-    def release(self) -> None:
-        """Give it back; does nothing when it is not held."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._connection is not None:
-            self._connection.close()  # the session ends, and its advisory lock with it
-            self._connection = None
-
-    def confirm(self) -> None:
-        """Raise what a lost connection raises where a server's lock may have gone with it; the caller holds it."""
-        if self._connection is not None:
-            self._connection.execute(sqlalchemy.select(1))
-
-    def _key(self) -> int:
-        return int.from_bytes(hashlib.sha256(f"stsearch {self._name}".encode()).digest()[:7], "big")
-
-    def __enter__(self) -> Lock:
-        self.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-@contextlib.contextmanager
-def _one_at_a_time(text: str) -> Iterator[None]:
-    """Two processes that lay out the same empty database at once would break it."""
-    file = sqlite_file(parse_url(text))
-    if file is None:
-        with Lock(text, "open"):
-            yield
-        return
-    folder = os.open(file.parent, os.O_RDONLY)  # the folder itself is locked: a reader leaves no file behind
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _born(pid: int) -> str:
-    """When a process of this machine started, so that a reused number is not taken for it.
-
-    Empty where the system does not tell; ``dead`` for one that ended and is not yet waited for.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *fields = stat.rpartition(")")[2].split()
-    return "dead" if state in "ZX" else fields[18]
-
-
-def _host() -> str:
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()} {namespace}".strip()
-
-
-def this_worker() -> dict[str, Any]:
-    """Who is running a trial: host, process number, and when the process was born."""
-    return {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid())}
-
-
-def surely_dead(worker: object) -> bool:
-    """Whether the process ``this_worker`` described was on this machine and is gone.
-
-    Of other machines nothing is known here; their heartbeat tells.
-    """
-    if not isinstance(worker, dict) or worker.get("host") != _host():
-        return False
-    try:
-        os.kill(int(worker["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return bool(worker.get("born")) and _born(int(worker["pid"])) != worker["born"]

@@ -20,7 +20,6 @@ TRIALS = sa.table(
     *(sa.column(name) for name in ("trial_id", "study_id", "number", "state", "datetime_start", "datetime_complete")),
 )
 VALUES = sa.table("trial_values", sa.column("trial_id"), sa.column("objective"), sa.column("value"))
-VERSION = sa.table("version_info", sa.column("schema_version"), sa.column("library_version"))
 
 
 def attributes_of(of: str, who: str) -> sa.TableClause:

@@ -150,7 +150,6 @@ def _objective(
     session: Session, trial: optuna.Trial, going_on: GoingOn | None, emit: Emit, done: list[Event], calm: Calm
 ) -> tuple[float, ...]:
     architecture, costs, about = _begin(session, trial, going_on)
-    session.lock.confirm()  # cut off meanwhile, another worker may have proposed the same
     session.lock.release()
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)

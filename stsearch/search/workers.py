@@ -1,0 +1,86 @@
+"""Who works: the identity of a process, and whether one that left a trial is gone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _born(pid: int) -> str:
+    """When a process of this machine started, so that a reused number is not taken for it.
+
+    Empty where the system does not tell; ``dead`` for one that ended and is not yet waited for.
+    """
+    stat = _read(f"/proc/{pid}/stat")
+    if not stat:
+        return ""
+    state, *fields = stat.rpartition(")")[2].split()
+    return "dead" if state in "ZX" else fields[18]
+
+
+def _place() -> str:
+    """The kernel that runs here and its space of process numbers, as no other machine has them.
+
+    Names of hosts repeat (``localhost``, cloned machines), and so does the number of a first space of process numbers;
+    the number of this boot does not. Empty where the system does not tell.
+    """
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+    if not boot:
+        return ""
+    machine = f"{boot} {_read('/etc/machine-id')}"
+    return f"{namespace} {hashlib.sha256(f'stsearch {machine}'.encode()).hexdigest()[:16]}"
+
+
+def _host() -> str:
+    return f"{socket.gethostname()} {_place()}".strip()
+
+
+@functools.cache
+def _token(pid: int) -> str:
+    """Tells this process from all others, also where nothing is known of the machine."""
+    return f"{pid:x}-{uuid.uuid4().hex[:12]}"
+
+
+def this_worker() -> dict[str, Any]:
+    """Who is running a trial: host, process number, when the process was born, and a word that only it has."""
+    pid = os.getpid()
+    return {"host": _host(), "pid": pid, "born": _born(pid), "token": _token(pid)}
+
+
+def this_process() -> str:
+    """The same for people who wait for it."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
+
+
+def surely_dead(worker: object) -> bool:
+    """Whether the process ``this_worker`` described was on this machine and is gone.
+
+    Of other machines nothing is known here, nor of a process that the system does not show; the heartbeat tells.
+    """
+    if not isinstance(worker, dict) or not _place() or worker.get("host") != _host():
+        return False
+    pid = int(worker["pid"])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    born = _born(pid)
+    return (bool(born) and bool(worker.get("born")) and born != worker["born"]) or born == "dead"
