@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import sqlalchemy
 import torch
 from hypothesis import settings
+from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError
 
@@ -32,6 +35,13 @@ search: {sampler: random, trials: 4, start_with: none}
 engine: {workers: 1}
 """
 """A study whose networks train in a fraction of a second."""
+
+
+SERVERS = {
+    "postgresql": ("STSEARCH_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/postgres"),
+    "mariadb": ("STSEARCH_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/mysql"),
+}
+"""Where tests find a server: the variable that names a database of it, and what is taken without one."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +80,45 @@ def cli() -> Cli:
         )
 
     return call
+
+
+@contextlib.contextmanager
+def fresh_database(kind: str) -> Iterator[str]:
+    """The URL of an empty database of its own, dropped at the end; skips where there is no such server."""
+    if kind == "sqlite":
+        yield "sqlite:///studies/fresh.db"
+        return
+    variable, address = SERVERS[kind]
+    url = sqlalchemy.make_url(os.environ.get(variable) or address)
+    server = sqlalchemy.create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
+    )
+    name = f"stsearch_test_{uuid.uuid4().hex[:12]}"
+    try:
+        with server.connect() as connection:
+            connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    except sqlalchemy.exc.OperationalError as error:
+        pytest.skip(f"no {kind} at {url.render_as_string()} ({variable}): {str(error.orig).splitlines()[0]}")
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        force = " WITH (FORCE)" if kind == "postgresql" else ""  # also where a worker still holds a connection
+        with server.connect() as connection:
+            connection.execute(sqlalchemy.text(f"DROP DATABASE {name}{force}"))
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an empty database of each kind that studies are kept in."""
+    with fresh_database(request.param) as url:
+        yield url
+
+
+@pytest.fixture(params=list(SERVERS))
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same of those that are servers."""
+    with fresh_database(request.param) as url:
+        yield url
 
 
 def awaited(process: subprocess.Popen[Any], ready: Callable[[], Any]) -> Any:
