@@ -17,6 +17,7 @@ from stsearch.cli.run import run
 from stsearch.cli.seeing import dashboard, report
 from stsearch.cli.space import space
 from stsearch.errors import StsearchError, unknown
+from stsearch.hiding import safe
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +52,7 @@ def _line(error: click.ClickException) -> str:
         keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
         return f"{command}: {unknown('option', error.option_name, options)}{keys}"
     text = error.format_message()
-    return f"{command}: {text[:1].lower()}{text[1:]}"
+    return f"{command}: {safe(text[:1].lower() + text[1:])}"
 
 
 def entry() -> None:
@@ -68,10 +69,10 @@ def entry() -> None:
         click.echo("stopped", err=True)
         sys.exit(130)
     except StsearchError as error:
-        click.echo(f"stsearch: {error}", err=True)
+        click.echo(f"stsearch: {safe(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        click.echo(f"stsearch: {error}", err=True)
+        click.echo(f"stsearch: {safe(str(error))}", err=True)
         sys.exit(1)

@@ -53,8 +53,17 @@ def format_option(*choices: str) -> Callable[[F], F]:
     )
 
 
+def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """``--storage`` is a URL in every command, or the command is refused."""
+    if value is not None:
+        from stsearch.search.place import parse_url
+
+        parse_url(value)
+    return value
+
+
 storage_option = click.option(
-    "--storage", metavar="URL", help="Database of the study; default sqlite:///studies/NAME.db."
+    "--storage", metavar="URL", callback=_storage, help="Database of the study; default sqlite:///studies/NAME.db."
 )
 
 

@@ -281,13 +281,13 @@ def study_place(name: str, storage: str | None) -> tuple[str, str]:
         data = read_yaml(path)
         given, place = data.get("name") or path.stem, data.get("storage")
         if isinstance(given, str) and isinstance(place, str | None):
-            name, storage = given, storage or place
+            name, storage = given, place if storage is None else storage
         else:  # the whole check says what is wrong with the file
             from stsearch.search.spec import load_study
 
             study = load_study(name)
-            name, storage = study.name, storage or study.storage_url
-    return name, storage or f"sqlite:///studies/{name}.db"
+            name, storage = study.name, study.storage_url if storage is None else storage
+    return name, f"sqlite:///studies/{name}.db" if storage is None else storage
 
 
 def read_study(name: str, storage: str | None = None) -> StoredStudy:

@@ -19,7 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError, WorldError
-from stsearch.search.place import SQLITE_WAIT_S, check_writable, needs_driver, parse_url, reason_of, shown, sqlite_file
+from stsearch.search.place import (
+    SQLITE_WAIT_S,
+    check_writable,
+    needs_driver,
+    parse_url,
+    reason_of,
+    shown,
+    sqlalchemy_text,
+    sqlite_file,
+)
 from stsearch.search.reading import read_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -39,7 +48,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
         with warnings.catch_warnings(), _one_at_a_time(text):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
-                text,
+                sqlalchemy_text(text),
                 engine_kwargs={"connect_args": {"timeout": SQLITE_WAIT_S}} if file else {},
                 heartbeat_interval=HEARTBEAT_S,
                 grace_period=3 * HEARTBEAT_S,

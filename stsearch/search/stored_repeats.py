@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from stsearch.search.attributes import RECORD, REPEAT_OF
 from stsearch.search.metrics import ACCURACIES, KEPT
-from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading
+from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading, state_is
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Re
     query = (
         sa.select(USER.c.trial_id, USER.c.key, USER.c.value_json)
         .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
-        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == "COMPLETE")
+        .where(TRIALS.c.study_id == study_id, state_is("COMPLETE"))
         .order_by(USER.c.trial_id)
     )
     attributes: dict[int, dict[str, Any]] = {}
