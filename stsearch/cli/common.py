@@ -91,9 +91,11 @@ def print_json(data: Any) -> None:
 
 
 def say_edits(study: str, stored: StoredStudy) -> None:
-    """A note on stderr where STUDY is a file that says otherwise than its study was run."""
+    """A note on stderr where STUDY is a file that says otherwise than its study was run, and where rows are damaged."""
     from stsearch.search.edited import edits
 
+    if stored.spoiled:
+        click.echo(f"note: {stored.spoiled}", err=True)
     if found := edits(study, stored):
         click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
 

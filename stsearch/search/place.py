@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import importlib.util
+import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -60,7 +62,18 @@ def parse_url(text: str) -> URL:
             raise _no_url()
         url = url.set(password=f"{url.password}@{more}", host=host)
     remember(_secrets(url))
-    return url
+    return _for_pymysql(url) if url.get_driver_name() == "pymysql" else url
+
+
+def _for_pymysql(url: URL) -> URL:
+    """With the names that pymysql has for the options of a query: it answers others with a warning or a traceback."""
+    query = {{"passwd": "password", "db": "database"}.get(key, key): value for key, value in url.query.items()}
+    if importlib.util.find_spec("pymysql") is not None:
+        connection = importlib.import_module("pymysql.connections").Connection
+        allowed = sorted(set(inspect.signature(connection.__init__).parameters) - {"self"})
+        if wrong := [key for key in query if key not in allowed]:
+            raise UserError(f"storage: {unknown('option of pymysql', wrong[0], allowed)}")
+    return url.set(query=query)
 
 
 def _no_url() -> UserError:

@@ -30,6 +30,7 @@ from stsearch.search.place import (
     sqlite_file,
 )
 from stsearch.search.reading import read_study
+from stsearch.search.sound import SoundStorage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -47,7 +48,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
     try:
         with warnings.catch_warnings(), _one_at_a_time(text):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = RDBStorage(
+            storage = SoundStorage(
                 sqlalchemy_text(text),
                 engine_kwargs={"connect_args": {"timeout": SQLITE_WAIT_S}} if file else {},
                 heartbeat_interval=HEARTBEAT_S,

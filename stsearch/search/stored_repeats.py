@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from stsearch.search.attributes import RECORD, REPEAT_OF
 from stsearch.search.metrics import ACCURACIES, KEPT
+from stsearch.search.rows import loaded
 from stsearch.search.tables import CHUNK, SYSTEM, TRIALS, USER, reading, state_is
 
 
@@ -37,12 +38,13 @@ def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Re
     )
     attributes: dict[int, dict[str, Any]] = {}
     for trial_id, key, value in connection.execute(query):
-        attributes.setdefault(trial_id, {})[key] = json.loads(value)
+        attributes.setdefault(trial_id, {})[key] = loaded(value)
     found: dict[int, tuple[Repeat, ...]] = {}
     for trial_id, kept in attributes.items():
-        of = kept[REPEAT_OF]
+        of, seconds = kept.get(REPEAT_OF), kept.get("seconds", 0.0)
         accuracies = {name: kept[name] for name in (*ACCURACIES, *KEPT) if name in kept}  # older studies kept fewer
-        found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, kept["seconds"]))
+        if isinstance(of, int) and all(isinstance(value, int | float) for value in (seconds, *accuracies.values())):
+            found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, seconds))
     return found
 
 
