@@ -67,6 +67,7 @@ def test_a_run_and_all_that_reads_it(tiny: Path, cli: Cli) -> None:
             "run",
             str(tiny),
             "--set=engine.workers=2",
+            "--set=search.trials=2",
             "--storage",
             storage,
         ]
