@@ -130,7 +130,10 @@ def test_csv() -> None:
         (["run", "quickstart", "--set", "name=2024-02-30"], "the value is no YAML"),
         (["run", "quickstart", "--set", "name=a?b"], "a study's name is of letters, digits"),
         (["run", "quickstart", "--set", "name=published"], "and is not 'published'"),
-        (["run", "quickstart", "--storage", "postgresql://u:secret@h:port/d"], "'postgresql://...@h:port/d' is no"),
+        (
+            ["run", "quickstart", "--storage", "postgresql://u:secret@h:port/d"],
+            "storage: what was given is no database",
+        ),
         (["paretto"], "unknown command 'paretto'. Did you mean 'pareto'? Allowed: audit, dashboard,"),
         (["data", "bild"], "unknown command 'bild'. Did you mean 'build'? Allowed: build, list,"),
         (["pareto", "quickstart", "--format", "cvs"], "unknown format 'cvs'. Did you mean 'csv'? Allowed: table, json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,12 +16,15 @@ from optuna.storages._rdb import models
 from optuna.study import _constrained_optimization, study
 
 from stsearch.errors import UserError
+from stsearch.report.collect import report_of
+from stsearch.report.markdown import markdown
 from stsearch.report.pareto import pareto_of
+from stsearch.report.shown import ShownStorage
 from stsearch.search import attributes, recognise
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
-from stsearch.search.storage import open_study
+from stsearch.search.storage import open_storage, open_study
 from stsearch.search.worker import work
 from tests.conftest import Cli
 
@@ -126,3 +130,43 @@ def test_an_empty_study_and_one_that_is_being_written(tiny: Path, cli: Cli) -> N
     shown = json.loads(cli("pareto", "tiny", "--format", "json").stdout)
     assert shown["trained"] == 12
     assert isinstance(open_study("tiny"), optuna.Study)
+
+
+SPOILS = {
+    "an attribute that is no JSON": "UPDATE trial_user_attributes SET value_json='{' "
+    "WHERE trial_id=3 AND key='architecture'",
+    "a number that is none": "UPDATE trial_user_attributes SET value_json='{' WHERE trial_id=3 AND key='gmacs'",
+    "no cost": "DELETE FROM trial_user_attributes WHERE trial_id=3 AND key='gmacs'",
+    "no architecture": "DELETE FROM trial_user_attributes WHERE trial_id=3 AND key='architecture'",
+    "no name": "DELETE FROM trial_user_attributes WHERE trial_id=3 AND key='network'",
+    "no value": "DELETE FROM trial_values WHERE trial_id=3",
+    "no record": "UPDATE trial_system_attributes SET value_json='' WHERE trial_id=3",
+}
+
+
+@pytest.mark.slow
+def test_rows_that_others_spoiled_cost_their_trial_alone(tiny: Path) -> None:
+    session = open_session(load_study(str(tiny)), quiet)
+    work(session, quiet)
+    session.storage.remove_session()
+    with sqlite3.connect("studies/tiny.db") as source, sqlite3.connect("whole.db") as copy:
+        source.backup(copy)
+    for why, statement in SPOILS.items():
+        for file in Path("studies").glob("tiny.db*"):
+            file.unlink()
+        shutil.copy("whole.db", "studies/tiny.db")
+        change(statement)
+        stored = read_study("tiny")
+        left_out = why in ("an attribute that is no JSON", "no architecture", "no value")
+        said = "trials whose rows in the database are damaged are left out: 2"
+        assert stored.spoiled == (said if left_out else ""), why
+        assert pareto_of(stored).trained == 4 - left_out, why
+        assert len(pareto_of(stored).front) + len(pareto_of(stored).dominated) == 4 - left_out, why
+        assert "hypervolume" in markdown(report_of(stored)).lower(), why
+        assert "Front" in ShownStorage(open_storage(stored.url), "tiny", stored.url).standing().note, why
+        if why not in ("an attribute that is no JSON", "no value"):
+            continue
+        again = open_session(load_study(str(tiny)), quiet)
+        work(again, quiet)
+        assert len([t for t in again.trials() if t.state.name == "COMPLETE"]) == 4, why
+        again.storage.engine.dispose()

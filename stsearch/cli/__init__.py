@@ -20,6 +20,7 @@ from stsearch.cli.run import run
 from stsearch.cli.seeing import dashboard, report
 from stsearch.cli.space import space
 from stsearch.errors import StsearchError, unknown
+from stsearch.hiding import safe
 from stsearch.interrupt import number_of
 
 
@@ -63,7 +64,7 @@ def _line(error: click.ClickException) -> str:
         options = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
         keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
         return f"{command}: {unknown('option', error.option_name, options)}{keys}"
-    text = _cut(error.format_message())
+    text = safe(_cut(error.format_message()))
     return f"{command}: {text[:1].lower()}{text[1:]}"
 
 
@@ -75,7 +76,7 @@ def _unexpected(error: Exception) -> str:
     told = f"stsearch: a fault in stsearch itself: {type(error).__name__}"
     if frames := traceback.extract_tb(error.__traceback__):
         told += f" in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
-    lines = "".join(traceback.format_exception(error))
+    lines = safe("".join(traceback.format_exception(error)))
     try:
         file, name = tempfile.mkstemp(prefix="stsearch-", suffix=".txt")
         with open(file, "w", encoding="utf-8", errors="backslashreplace") as stream:
@@ -104,12 +105,12 @@ def entry() -> None:
         click.echo("stopped", err=True)
         sys.exit(128 + number_of(error))
     except StsearchError as error:
-        click.echo(f"stsearch: {_cut(str(error))}", err=True)
+        click.echo(f"stsearch: {safe(_cut(str(error)))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        click.echo(f"stsearch: {error}", err=True)
+        click.echo(f"stsearch: {safe(str(error))}", err=True)
         sys.exit(1)
     except Exception as error:
         click.echo(_unexpected(error), err=True)

@@ -53,8 +53,17 @@ def format_option(*choices: str) -> Callable[[F], F]:
     )
 
 
+def _storage(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """``--storage`` is a URL in every command, or the command is refused."""
+    if value is not None:
+        from stsearch.search.place import parse_url
+
+        parse_url(value)
+    return value
+
+
 storage_option = click.option(
-    "--storage", metavar="URL", help="Database of the study; default sqlite:///studies/NAME.db."
+    "--storage", metavar="URL", callback=_storage, help="Database of the study; default sqlite:///studies/NAME.db."
 )
 
 
@@ -82,9 +91,11 @@ def print_json(data: Any) -> None:
 
 
 def say_edits(study: str, stored: StoredStudy) -> None:
-    """A note on stderr where STUDY is a file that says otherwise than its study was run."""
+    """A note on stderr where STUDY is a file that says otherwise than its study was run, and where rows are damaged."""
     from stsearch.search.edited import edits
 
+    if stored.spoiled:
+        click.echo(f"note: {stored.spoiled}", err=True)
     if found := edits(study, stored):
         click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
 

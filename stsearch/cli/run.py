@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ import click
 
 from stsearch.cli.common import format_option, print_json, storage_option
 from stsearch.errors import StsearchError
+from stsearch.hiding import safe
 from stsearch.interrupt import flagged, number_of
 
 if TYPE_CHECKING:
@@ -45,13 +47,13 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.patience import reopened
+    from stsearch.search.place import shown
     from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
     from stsearch.search.storage import still_there
 
-    extra = [f"storage={storage}"] if storage is not None else []
-    chosen = load_study(study, [*overrides, *extra])
+    chosen = load_study(study, overrides, storage)
     place = chosen.storage_url
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
@@ -61,7 +63,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
         f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
-        f"storage {chosen.storage_url if '@' not in chosen.storage_url else '(server)'}",
+        f"storage {shown(chosen.storage_url)}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -77,15 +79,16 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         print_json(result.as_dict())
         return
     print_pareto(result, Console())
-    _say_next(study, overrides, storage, chosen, result.front[-1].trial if result.front else None)
+    _say_next(study, overrides, chosen, result.front[-1].trial if result.front else None)
 
 
-def _say_next(study: str, overrides: Sequence[str], storage: str | None, chosen: Study, trial: int | None) -> None:
-    """What to type after a run; nothing where it would print a database's password."""
-    if "@" in chosen.storage_url:
-        return
-    place = ["--storage", chosen.storage_url] if chosen.spec.storage is not None else []
-    sets = [f"--set={text}" for text in overrides if not text.startswith(("storage=", "search.trials="))]
+def _say_next(study: str, overrides: Sequence[str], chosen: Study, trial: int | None) -> None:
+    """What to type after a run; a database's password is not repeated."""
+    from stsearch.search.place import shown
+
+    place = ["--storage", shown(chosen.storage_url)] if chosen.spec.storage is not None else []
+    given = ("storage", "search.trials")
+    sets = [f"--set={safe(text)}" for text in overrides if text.partition("=")[0].strip() not in given]
     more = f"--set=search.trials={2 * chosen.spec.search.trials}"
     lines = [
         [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
@@ -124,4 +127,19 @@ def stoppable(kept: Callable[[], None] = lambda: None) -> Iterator[None]:
 
 def again() -> str:
     """The command that was given, to go on with; without a database's password."""
-    return shlex.join([_program(), *("..." if "@" in word else word for word in sys.argv[1:])])
+    from stsearch.search.place import shown
+
+    words, before = [], ""
+    for word in sys.argv[1:]:
+        head, place = _before_url(word, before)
+        words.append(f"{head}{shown(place)}" if place is not None else safe(word))
+        before = word
+    return shlex.join([_program(), *words])
+
+
+def _before_url(word: str, before: str) -> tuple[str, str | None]:
+    """An argument as ``(what comes before the URL of the storage, that URL)``; ``None`` where it has none."""
+    if before == "--storage":
+        return "", word
+    found = re.match(r"--storage=|--set=\s*storage\s*=|\s*storage\s*=", word)
+    return (found[0], word[found.end() :]) if found else ("", None)

@@ -23,6 +23,7 @@ from stsearch.report.study_effects import study_effects, wanted_keys
 from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE, SPEC, WORKER
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
+from stsearch.search.rows import is_reference
 
 TIMED = 500
 """Networks whose FLOPs are held against their latency, at most: all pairs are compared."""
@@ -96,7 +97,7 @@ def _details(stored: StoredStudy, pareto: Pareto) -> dict[str, Mapping[str, Any]
     chosen = {r.architecture: r for r in (*pareto.references, *pareto.front) if r.trial is not None}
     found = stored.details(_rows_of(stored, chosen.values()))
     outside = [value for key, value in stored.user_attributes.items() if key.startswith(REFERENCE)]
-    kept = {value[ARCHITECTURE]: value.get(RECORD, {}) for value in outside if ARCHITECTURE in value}
+    kept = {value[ARCHITECTURE]: value.get(RECORD, {}) for value in outside if is_reference(value)}
     return {**kept, **dict(zip(chosen, found, strict=True))}
 
 
@@ -153,7 +154,7 @@ def _effort(
     began: Sequence[str],
     ended: Sequence[str],
 ) -> Effort:
-    kept = [v for k, v in stored.user_attributes.items() if k.startswith(REFERENCE) and v.get("state") == "complete"]
+    kept = [v for k, v in stored.user_attributes.items() if k.startswith(REFERENCE) and is_reference(v)]
     trainings = [*attributes, *kept]
     seconds = [found["seconds"] for found in trainings if "seconds" in found]
     speeds = [found["clips_per_second"] for found in trainings if "clips_per_second" in found]

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.hiding import safe
 from stsearch.interrupt import check
 from stsearch.report.front import minimised, non_dominated
 from stsearch.search.halving import stopped_networks
@@ -110,7 +111,7 @@ class Display:
         kind = event["event"]
         if kind in ("note", "clips"):
             if kind == "note" or not self.placed:
-                self._say(f"{kind}: {event['text']}")
+                self._say(f"{kind}: {safe(event['text'])}")
             self.placed = self.placed or kind == "clips"
             return
         key = event["network"]

@@ -115,6 +115,7 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
         f"{pareto.trained} networks trained, {pareto.failed} failed, {pareto.pruned} pruned{pareto.spared}. "
         f"Space {plain(stored.identity['space']['name'])}. " + (f"Budget: {budget}." if budget else "No budget."),
         f"Cost: {plain(pareto.cost_of)}. Accuracy: {plain(pareto.accuracy_of)}.",
+        plain(stored.spoiled),
         "### Front",
         table(
             [

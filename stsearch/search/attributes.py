@@ -11,6 +11,8 @@ SPEC = "spec"
 """Study: ``identity``, ``resolved`` and ``space`` of its specification, and its ``format``."""
 REFERENCE_POINT = "reference_point"
 """Study: the worst corner for the hypervolume."""
+FOLDER = "stsearch:folder"
+"""System attribute of a study: what its folders of files have in their names, as another of its name may be there."""
 REFERENCE = "reference:"
 """Study, before a network's name: a trained network outside the space."""
 

@@ -186,7 +186,7 @@ def course_of(
         ladder = ladder_of(session, keep(session.trials))
         return ladder.reason(known[ARCHITECTURE], epoch)
 
-    file = checkpoint_file(session.study, known[ARCHITECTURE])
+    file = checkpoint_file(session.study, known[ARCHITECTURE], session.own)
     return Course(reached, file, going_on is not None and going_on.reached > 0, note)
 
 
@@ -199,20 +199,20 @@ def reference_course(session: Session, architecture: Architecture, note: Callabl
     """A network outside the space is trained whole; its checkpoints are for after an interruption."""
     if recipe_of(session.study) is None:
         return None
-    return Course(lambda now: None, checkpoint_file(session.study, architecture.id), False, note)
+    return Course(lambda now: None, checkpoint_file(session.study, architecture.id, session.own), False, note)
 
 
 # Checkpoints --------------------------------------------------------------------------------
 
 
-def checkpoint_folder(study: Study) -> Path:
+def checkpoint_folder(study: Study, own: str = "") -> Path:
     """Where trainings are put away: beside the study's SQLite file, else in ``studies/``."""
-    return study_folder(study.storage_url, study.name, "checkpoints")
+    return study_folder(study.storage_url, study.name, "checkpoints", own)
 
 
-def checkpoint_file(study: Study, identifier: str) -> Path:
+def checkpoint_file(study: Study, identifier: str, own: str = "") -> Path:
     """Of one network; its id may be longer than a file's name can be."""
-    return checkpoint_folder(study) / f"{hashlib.sha256(identifier.encode()).hexdigest()[:20]}.pt"
+    return checkpoint_folder(study, own) / f"{hashlib.sha256(identifier.encode()).hexdigest()[:20]}.pt"
 
 
 def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = False) -> None:
@@ -220,7 +220,7 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
 
     The caller holds the lock. What cannot be removed is left.
     """
-    folder = checkpoint_folder(session.study)
+    folder = checkpoint_folder(session.study, session.own)
     if recipe_of(session.study) is None or not folder.is_dir():
         return
     if finished:
@@ -232,7 +232,7 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
     for name, architecture in session.study.references().items():
         if stored.get(REFERENCE + name, {}).get("state") not in ("complete", "failed"):
             alive.append(architecture.id)
-    kept = {checkpoint_file(session.study, name) for name in alive}
+    kept = {checkpoint_file(session.study, name, session.own) for name in alive}
     for file in folder.glob("*.pt"):
         if file not in kept:
             with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ needs their values, and the attributes of a few.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import UserError, quoted, unknown
 from stsearch.resources import find, names
 from stsearch.search.attributes import (
     ARCHITECTURE,
-    CONSTRAINT,
     FORMAT,
     INTERRUPTED,
     METRIC_NAMES,
@@ -35,9 +34,20 @@ from stsearch.search.attributes import (
 from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
 from stsearch.search.recognise import check_whole
+from stsearch.search.rows import (
+    SPOILED,
+    all_loaded,
+    in_parts,
+    is_reference,
+    numbers_of,
+    sound_states,
+    study_attributes,
+    study_id,
+    trial_columns,
+)
 from stsearch.search.stored_records import join_references, records_of
 from stsearch.search.stored_repeats import Repeat, joined, read_repeats
-from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, attributes_of, reading
+from stsearch.search.tables import STUDIES, SYSTEM, TRIALS, USER, reading
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 
@@ -148,6 +158,12 @@ class StoredStudy:
         """Rows in one state."""
         return np.flatnonzero(self.states == state)
 
+    @property
+    def spoiled(self) -> str:
+        """A line about the trained networks that cannot be read, where there are any."""
+        numbers = ", ".join(map(str, self.numbers[self.states == "SPOILED"][:10]))
+        return f"trials whose rows in the database are damaged are left out: {numbers}" if numbers else ""
+
     def attributes(
         self, keys: Sequence[str], rows: Rows | None = None, *, system: bool = False
     ) -> list[dict[str, Any]]:
@@ -157,11 +173,11 @@ class StoredStudy:
         found: dict[int, dict[str, Any]] = {int(self.trial_ids[row]): {} for row in chosen}
         query = sa.select(table.c.trial_id, table.c.key, table.c.value_json).where(table.c.key.in_(keys))
         with reading(self.url) as connection:
-            for part in _parts(connection, self.name, query, table, list(found), len(self.trial_ids)):
+            for part in in_parts(connection, self.name, query, table, list(found), len(self.trial_ids)):
                 rows_read = part.all()
-                values = json.loads(f"[{','.join(value for *_, value in rows_read)}]")  # at once: far faster
+                values = all_loaded([text for *_, text in rows_read])
                 for (trial_id, key, _), value in zip(rows_read, values, strict=True):
-                    if trial_id in found:
+                    if trial_id in found and value is not SPOILED:
                         found[trial_id][key] = value
         return [found[int(self.trial_ids[row])] for row in chosen]
 
@@ -170,7 +186,7 @@ class StoredStudy:
         query = (
             sa.select(USER.c.trial_id)
             .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
-            .where(TRIALS.c.study_id == _study_id(self.name))
+            .where(TRIALS.c.study_id == study_id(self.name))
             .where(USER.c.key == key, USER.c.value_json.in_([json.dumps(value) for value in values]))
         )
         with reading(self.url) as connection:
@@ -184,11 +200,14 @@ class StoredStudy:
             Record(
                 int(self.numbers[row]),
                 attributes[ARCHITECTURE],
-                attributes[NETWORK],
+                attributes.get(NETWORK, attributes[ARCHITECTURE]),
                 {
-                    name: self.mean(int(self.numbers[row]), name, attributes[name])
-                    for name in METRICS
-                    if name in attributes
+                    **dict(zip(self.objectives, self.values[row].tolist(), strict=True)),
+                    **{
+                        name: self.mean(int(self.numbers[row]), name, attributes[name])
+                        for name in METRICS
+                        if name in attributes
+                    },
                 },
                 bool(self.feasible[row]),
             )
@@ -215,7 +234,7 @@ class StoredStudy:
         repeats = [self.repeats.get(int(self.numbers[row]), ()) for row in rows]
         kept = records_of(self.url, [*ids, *(repeat.trial_id for found in repeats for repeat in found)])
         return [
-            joined(kept.get(own, {}), [kept[repeat.trial_id] for repeat in found])
+            joined(kept.get(own, {}), [kept[repeat.trial_id] for repeat in found if repeat.trial_id in kept])
             for own, found in zip(ids, repeats, strict=True)
         ]
 
@@ -230,7 +249,7 @@ class StoredStudy:
                 value["feasible"],
             )
             for key, value in self.user_attributes.items()
-            if key.startswith(REFERENCE) and value.get("state") == "complete"
+            if key.startswith(REFERENCE) and is_reference(value)
         ]
 
     def ended(self, state: str) -> list[Ended]:
@@ -247,27 +266,11 @@ class StoredStudy:
         """When each trial began and ended, UTC, as sortable text; empty where it has not."""
         with reading(self.url) as connection:
             query = sa.select(TRIALS.c.trial_id, TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
-                TRIALS.c.study_id == _study_id(self.name)
+                TRIALS.c.study_id == study_id(self.name)
             )
             found = {row[0]: (str(row[1] or ""), str(row[2] or "")) for row in connection.execute(query)}
         both = [found.get(int(trial_id), ("", "")) for trial_id in self.trial_ids]
         return [start for start, _ in both], [end for _, end in both]
-
-
-def _study_id(name: str) -> Any:
-    return sa.select(STUDIES.c.study_id).where(STUDIES.c.study_name == name).scalar_subquery()
-
-
-def _parts(
-    connection: sa.Connection, name: str, query: Any, table: sa.TableClause, ids: list[int], trials: int
-) -> Iterator[Any]:
-    """Run ``query`` for a few trials by their ids, for many over the whole study."""
-    if len(ids) * 4 > trials:
-        joined = query.select_from(table.join(TRIALS, TRIALS.c.trial_id == table.c.trial_id))
-        yield connection.execute(joined.where(TRIALS.c.study_id == _study_id(name)))
-        return
-    for begin in range(0, len(ids), CHUNK):
-        yield connection.execute(query.where(table.c.trial_id.in_(ids[begin : begin + CHUNK])))
 
 
 def study_place(name: str, storage: str | None) -> tuple[str, str]:
@@ -279,13 +282,13 @@ def study_place(name: str, storage: str | None) -> tuple[str, str]:
         data = read_yaml(path)
         given, place = data.get("name") or path.stem, data.get("storage")
         if isinstance(given, str) and isinstance(place, str | None):
-            name, storage = given, storage or place
+            name, storage = given, place if storage is None else storage
         else:  # the whole check says what is wrong with the file
             from stsearch.search.spec import load_study
 
             study = load_study(name)
-            name, storage = study.name, storage or study.storage_url
-    return name, storage or f"sqlite:///studies/{name}.db"
+            name, storage = study.name, study.storage_url if storage is None else storage
+    return name, f"sqlite:///studies/{name}.db" if storage is None else storage
 
 
 def read_study(name: str, storage: str | None = None) -> StoredStudy:
@@ -313,7 +316,7 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
 def check_format(name: str, stored: Mapping[str, Any]) -> None:
     """``UserError`` for a study that a newer stsearch wrote; ``stored`` is its attribute ``SPEC``."""
     version = stored.get("format", FORMAT)
-    if version > FORMAT:
+    if isinstance(version, int) and version > FORMAT:
         raise UserError(
             f"the study {name!r} was written by a newer stsearch (format {version}; up to {FORMAT} is read here): "
             "pip install --upgrade stsearch"
@@ -326,21 +329,26 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         known = {key: number for key, number in known.items() if not key.endswith(REPEATS)}
         held = unknown("study", name, known) if known else f"no study {name!r} has begun yet"
         raise UserError(f"{held} (in {shown(url)})")
-    user, system = (_study_attributes(connection, who, known[name]) for who in ("user", "system"))
+    user, system = (study_attributes(connection, who, known[name]) for who in ("user", "system"))
     join_references(user, system)
     if not isinstance(user.get(SPEC), dict):
-        raise UserError(f"the study {name!r} was not begun by stsearch")
+        raise UserError(f"the study {name!r} was not begun by stsearch, or its attribute {SPEC!r} is damaged")
     check_format(name, user[SPEC])
     if "classes" not in user[SPEC]:
         raise UserError(f"the study {name!r} was begun by a preview of stsearch that kept less; run it anew")
+    if missing := [key for key in ("identity", "resolved", "space") if not isinstance(user[SPEC].get(key), dict)]:
+        raise UserError(f"the study {name!r} is damaged: its attribute {SPEC!r} has no {quoted(missing)}")
+    if not isinstance(user.get(REFERENCE_POINT), dict):
+        raise UserError(
+            f"the study {name!r} is damaged or only beginning: no {REFERENCE_POINT!r}; `stsearch run` adds it"
+        )
     wanted = user[SPEC]["resolved"]["objectives"]
     objectives = {metric: wanted[metric] for metric in system.get(METRIC_NAMES) or wanted}
-    columns = _trials(connection, known[name], len(objectives), list(user[SPEC]["resolved"]["budget"]))
+    columns = trial_columns(connection, known[name], len(objectives), list(user[SPEC]["resolved"]["budget"]))
     ids, numbers, states, *rest = columns
-    constraints = np.array(rest[len(objectives) :], dtype=np.float64).reshape(
-        len(rest) - len(objectives), len(ids)
-    )  # None becomes NaN
-    values = np.array(rest[: len(objectives)], dtype=np.float64).reshape(len(objectives), len(ids)).T
+    constraints = numbers_of(rest[len(objectives) :], len(ids))
+    values = numbers_of(rest[: len(objectives)], len(ids)).T
+    states = sound_states(connection, known[name], ids, states, values, constraints)
     stored = StoredStudy(
         url=url,
         name=name,
@@ -358,28 +366,3 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         for row in np.flatnonzero(stored.numbers == number):
             values[row] = [stored.mean(number, *pair) for pair in zip(objectives, values[row], strict=True)]
     return stored
-
-
-def _study_attributes(connection: sa.Connection, who: str, study_id: int) -> dict[str, Any]:
-    table = attributes_of("study", who)
-    query = sa.select(table.c.key, table.c.value_json).where(table.c.study_id == study_id)
-    return {key: json.loads(value) for key, value in connection.execute(query)}
-
-
-def _trials(connection: sa.Connection, study_id: int, objectives: int, caps: Sequence[str]) -> list[Sequence[Any]]:
-    """Columns of the trials by number: id, number, state, a value per objective, a constraint per cap."""
-    source: Any = TRIALS
-    columns: list[Any] = [TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state]
-    for objective in range(objectives):
-        values = VALUES.alias(f"value_{objective}")
-        of = (values.c.trial_id == TRIALS.c.trial_id) & (values.c.objective == objective)
-        source = source.outerjoin(values, of)
-        columns.append(values.c.value)
-    for number, cap in enumerate(caps):
-        constraint = SYSTEM.alias(f"constraint_{number}")
-        of = (constraint.c.trial_id == TRIALS.c.trial_id) & (constraint.c.key == f"{CONSTRAINT}{cap}")
-        source = source.outerjoin(constraint, of)
-        columns.append(constraint.c.value_json)
-    query = sa.select(*columns).select_from(source).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.number)
-    rows = connection.execute(query).all()
-    return list(zip(*rows, strict=True)) if rows else [()] * len(columns)

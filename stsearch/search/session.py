@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -26,11 +27,11 @@ from stsearch.errors import UserError
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
-from stsearch.search.attributes import FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
+from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.halving import is_stopped, once_per_network, recipe_of, stopped_networks
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
-from stsearch.search.place import check_place, exists
+from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.reading import check_format
 from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget, failed_by_itself
@@ -64,6 +65,8 @@ class Session:
     """failures before this moment do not stop this run"""
     repeats: OptunaStudy | None = None
     """further trainings of its networks, once there are any"""
+    own: str = ""
+    """what is in the names of its folders of files, see ``FOLDER``"""
     exhausted: bool = False
     """whether the sampler found nothing more to propose"""
     missed: float = float("-inf")
@@ -232,7 +235,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     sampler.start = first_again(optuna_study, sampler.start)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
-    return Session(study, storage, optuna_study, sampler, lock, data, device)
+    own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
+    return Session(study, storage, optuna_study, sampler, lock, data, device, own=own)
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
@@ -253,6 +257,8 @@ def _create_or_load(
         directions=[direction_of(name) for name in study.spec.objectives],
     )
     if REFERENCE_POINT not in optuna_study.user_attrs:
+        if needs_own_folder(study.storage_url, study.name):
+            storage.set_study_system_attr(optuna_study._study_id, FOLDER, secrets.token_hex(4))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna_study.set_metric_names(list(study.spec.objectives))

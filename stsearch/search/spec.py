@@ -19,6 +19,7 @@ from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
+from stsearch.search.place import parse_url
 from stsearch.search.samplers import SAMPLERS
 from stsearch.search.screening import Screen, screen_faults
 from stsearch.space.architecture import Architecture
@@ -165,7 +166,7 @@ class Study:
     @property
     def storage_url(self) -> str:
         """Where its trials are kept."""
-        return self.spec.storage or f"sqlite:///studies/{self.name}.db"
+        return f"sqlite:///studies/{self.name}.db" if self.spec.storage is None else self.spec.storage
 
     @property
     def channels(self) -> int:
@@ -365,14 +366,18 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
     faults += screen_faults(spec)
     if faults:
         raise SpecError(source, faults)
+    if spec.storage is not None:
+        parse_url(spec.storage)
     study = Study(spec, _plain_name(spec.name or default_name, source), space, source)
     study.start_networks()
     return study
 
 
-def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
-    """A study by name or path of its YAML file, with ``--set`` overrides."""
+def load_study(name: str, overrides: Sequence[str] = (), storage: str | None = None) -> Study:
+    """A study by name or path of its YAML file, with ``--set`` overrides; ``storage`` is a URL, never YAML."""
     path = find("studies", name)
     data = read_yaml(path)
     apply_overrides(data, overrides)
+    if storage is not None:
+        data["storage"] = storage
     return study_from_data(data, str(path), path.stem, path.parent)

@@ -89,8 +89,8 @@ def _opened(text: str, file: Path | None) -> RDBStorage:
         arguments = {"poolclass": FewConnections, "pool_pre_ping": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(
-            text,
+        return SoundStorage(
+            sqlalchemy_text(text),
             engine_kwargs=arguments,
             heartbeat_interval=HEARTBEAT_S,
             grace_period=3 * HEARTBEAT_S,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from stsearch.search.attributes import RECORD, REFERENCE
 from stsearch.search.packed import further, whole
+from stsearch.search.rows import SPOILED, loaded
 from stsearch.search.tables import CHUNK, SYSTEM, reading
 
 
 def records_of(url: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Full records of trials by their Optuna numbers; those that have none are left out."""
+    """Full records of trials by their Optuna numbers; those that have none, or a spoiled one, are left out."""
     if not ids:
         return {}
     with reading(url) as connection:
@@ -23,7 +24,15 @@ def records_of(url: str, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         long = [trial_id for trial_id, kept in found.items() if further(RECORD, kept[RECORD])]
         for trial_id, parts in _system(connection, long, sorted(rest)).items():
             found[trial_id] |= parts
-    return {trial_id: whole(kept, RECORD) for trial_id, kept in found.items()}
+    return {trial_id: record for trial_id, kept in found.items() if (record := _whole(kept, RECORD)) is not None}
+
+
+def _whole(attributes: Mapping[str, Any], key: str) -> Any:
+    """The record at ``key``; ``None`` where somebody spoiled it, or a part of it."""
+    try:
+        return whole(attributes, key)
+    except (KeyError, ValueError, TypeError, zlib.error):
+        return None
 
 
 def _system(connection: sa.Connection, ids: Sequence[int], keys: Sequence[str]) -> dict[int, dict[str, Any]]:
@@ -32,8 +41,9 @@ def _system(connection: sa.Connection, ids: Sequence[int], keys: Sequence[str]) 
     found: dict[int, dict[str, Any]] = {}
     for begin in range(0, len(ids), CHUNK):
         rows = connection.execute(query.where(SYSTEM.c.trial_id.in_(ids[begin : begin + CHUNK])))
-        for trial_id, key, value in rows:
-            found.setdefault(trial_id, {})[key] = json.loads(value)
+        for trial_id, key, text in rows:
+            if (value := loaded(text)) is not SPOILED:
+                found.setdefault(trial_id, {})[key] = value
     return found
 
 
@@ -42,4 +52,4 @@ def join_references(user: dict[str, Any], system: Mapping[str, Any]) -> None:
     for key, value in user.items():
         if key.startswith(REFERENCE) and isinstance(value, dict) and RECORD in value:
             full = f"{RECORD}:{key.removeprefix(REFERENCE)}"
-            user[key] = {**value, RECORD: whole({**system, full: value[RECORD]}, full)}
+            user[key] = {**value, RECORD: _whole({**system, full: value[RECORD]}, full) or {}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ import sqlalchemy as sa
 
 from stsearch.search.attributes import REPEAT_OF
 from stsearch.search.metrics import ACCURACIES, KEPT
-from stsearch.search.tables import TRIALS, USER
+from stsearch.search.rows import loaded
+from stsearch.search.tables import TRIALS, USER, state_is
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,18 @@ def read_repeats(connection: sa.Connection, study_id: int) -> dict[int, tuple[Re
     query = (
         sa.select(USER.c.trial_id, USER.c.key, USER.c.value_json)
         .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
-        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == "COMPLETE")
+        .where(TRIALS.c.study_id == study_id, state_is("COMPLETE"))
         .order_by(USER.c.trial_id)
     )
     attributes: dict[int, dict[str, Any]] = {}
     for trial_id, key, value in connection.execute(query):
-        attributes.setdefault(trial_id, {})[key] = json.loads(value)
+        attributes.setdefault(trial_id, {})[key] = loaded(value)
     found: dict[int, tuple[Repeat, ...]] = {}
     for trial_id, kept in attributes.items():
-        of = kept[REPEAT_OF]
+        of, seconds = kept.get(REPEAT_OF), kept.get("seconds", 0.0)
         accuracies = {name: kept[name] for name in (*ACCURACIES, *KEPT) if name in kept}  # older studies kept fewer
-        found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, kept["seconds"]))
+        if isinstance(of, int) and all(isinstance(value, int | float) for value in (seconds, *accuracies.values())):
+            found[of] = (*found.get(of, ()), Repeat(trial_id, of, accuracies, seconds))
     return found
 
 

@@ -15,7 +15,7 @@ from stsearch.search.place import connect, reason_of, shown
 CHUNK = 500
 """Ids in one query, at most."""
 STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
-TRIALS = sa.table(
+TRIALS = sa.table(  # states are an enumeration on PostgreSQL, which is not compared with a text: see ``state_is``
     "trials",
     *(sa.column(name) for name in ("trial_id", "study_id", "number", "state", "datetime_start", "datetime_complete")),
 )
@@ -28,6 +28,11 @@ def attributes_of(of: str, who: str) -> sa.TableClause:
 
 
 USER, SYSTEM = attributes_of("trial", "user"), attributes_of("trial", "system")
+
+
+def state_is(state: str) -> sa.ColumnElement[bool]:
+    """Trials in one state, on every database."""
+    return sa.cast(TRIALS.c.state, sa.String(16)) == state
 
 
 @contextlib.contextmanager

@@ -14,14 +14,13 @@ from stsearch.profiling.device import Setting
 from stsearch.profiling.trace import write_trace
 from stsearch.search.place import study_folder
 from stsearch.search.session import Session
-from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import name_of
 
 
-def trace_folder(study: Study) -> Path:
+def trace_folder(session: Session) -> Path:
     """Where a study's traces are: beside its SQLite file, else in ``studies/``."""
-    return study_folder(study.storage_url, study.name, "traces")
+    return study_folder(session.study.storage_url, session.study.name, "traces", session.own)
 
 
 def keep_trace(
@@ -43,7 +42,7 @@ def keep_trace(
                 study.proxy_clip(),
                 len(session.data.classes),
                 setting,
-                trace_folder(study),
+                trace_folder(session),
                 name=f"trial-{number}-{name_of(architecture)}",
                 training=True,
                 batch=micro_batch,
