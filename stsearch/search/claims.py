@@ -1,6 +1,6 @@
 """A network's claim: its trial, with all that is known before training, in one transaction of few statements.
 
-Optuna writes a parameter or an attribute at a time, each in several statements: a hundred of them, while everybody
+Optuna writes a parameter or an attribute at a time, each in several statements: some fifty of them, while everybody
 waits. Here the trial is there whole or not at all, so none is ever without its network and its worker.
 """
 
