@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -285,6 +286,7 @@ def test_a_worker_that_is_killed_is_replaced_by_the_others(tiny: Path) -> None:
 )
 def test_another_study_in_its_place_is_refused_with_a_diff(tiny: Path, change: str, line: str) -> None:
     run(load_study(str(tiny), ["search.trials=1"]))
+    gc.collect()  # the connection is closed, which writes the log into the file
     before = Path("studies/tiny.db").read_bytes()
     with pytest.raises(UserError) as caught:
         open_session(load_study(str(tiny), [change]), quiet)

@@ -14,13 +14,13 @@ from optuna.study import Study as OptunaStudy
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
 from stsearch.search.nni_sampler import NNI_SAMPLERS, scalarised
+from stsearch.search.proposals import tried
 from stsearch.search.samplers import (
     SAMPLERS,
     Exhausted,
     HardBudget,
     distribution,
     suggest,
-    tried,
 )
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import NETWORKS

@@ -25,14 +25,16 @@ from stsearch.space.table import CostTable, Ints
 
 _POINTS = 256
 """Points of the costs over which is integrated."""
-_REMEMBERED = 1500
-"""Trainings that a surrogate is fitted to; of more a part is taken."""
+_REMEMBERED = 300
+"""Trainings that a surrogate is fitted to; of more, those nearest to the front, the last ones, and some of the rest."""
+_NEAR, _LAST = 120, 60
+"""Of these, how many are near the front, and how many the last."""
 _FIRST = 3
 """Networks that are spread over the space before anything is modelled; more were worse (docs/results/samplers.md)."""
 
 
 @dataclass
-class _Known:
+class Known:
     """What a study knows: one row per network of the space."""
 
     digits: Ints
@@ -42,6 +44,11 @@ class _Known:
     running: npt.NDArray[np.bool_]
     levels: Ints
     """how far trainings went, ``(N,)``: 0 to the end, else a number for each rung at which some were stopped"""
+
+    def part(self, rows: Ints) -> Known:
+        """The networks ``rows`` of it."""
+        values = {name: column[rows] for name, column in self.values.items()}
+        return Known(self.digits[rows], values, self.running[rows], self.levels[rows])
 
     def of(self, name: str) -> npt.NDArray[np.bool_]:
         """Which networks a value is known of."""
@@ -59,27 +66,55 @@ class Ehvi:
 
     def propose(self, trials: Sequence[FrozenTrial], candidates: Ints, rng: np.random.Generator) -> int:
         """Row of the candidate, of digits ``(N, 6)``, to train next."""
-        known = self._known(trials)
+        return self.best(self.read(trials), candidates, rng, 1)[0]
+
+    def read(self, trials: Sequence[FrozenTrial]) -> Known:
+        """What ``front_of`` and ``best`` are to know, read once for both."""
+        return self._known(trials)
+
+    def best(self, known: Known, candidates: Ints, rng: np.random.Generator, count: int) -> list[int]:
+        """Rows of the candidates, of digits ``(N, 6)``, that are worth most, best first; at most ``count``."""
         if self.quality is None or known.of(self.quality).sum() < _FIRST:
-            return self._farthest(known.digits, candidates, rng)
-        models = {name: self._model(known, name, rng) for name in known.values}
+            return [self._farthest(known.digits, candidates, rng)]
+        known = known.part(self._remembered(known, rng))
+        models = {name: self._model(known, name) for name in known.values}
         gain = self._gain(known, models, candidates)
-        return int(rng.choice(np.flatnonzero(gain >= gain.max() * (1 - 1e-9))))  # equals must not hang on rounding
+        first = int(rng.choice(np.flatnonzero(gain >= gain.max() * (1 - 1e-9))))  # equals must not hang on rounding
+        rest = np.argsort(-gain, kind="stable")[:count].tolist()
+        return [first, *(row for row in rest if row != first)][:count]
 
     def front(self, trials: Sequence[FrozenTrial]) -> Ints:
         """Digits ``(N, 6)`` of the most accurate networks for their costs so far; their neighbours are worth a look."""
-        known = self._known(trials)
+        return self.front_of(self.read(trials))
+
+    def front_of(self, known: Known) -> Ints:
+        """The same of what was read."""
         if self.quality is None or not known.of(self.quality).any():
             return known.digits[:0]
         rows = known.of(self.quality)
         digits, value = known.digits[rows], known.values[self.quality][rows]
-        costs = self._costs({}, digits)
-        better = (costs[:, None] <= costs[None]).all(2) & (value[:, None] > value[None])
-        return digits[~better.any(0)]
+        return digits[_best_for_their_costs(value, self._costs({}, digits))]
+
+    def _remembered(self, known: Known, rng: np.random.Generator) -> Ints:
+        """Rows of what a model is made of: at most so many trainings, and all that run."""
+        assert self.quality is not None
+        trained = np.flatnonzero(known.of(self.quality))
+        if len(known.digits) <= _REMEMBERED:
+            return np.arange(len(known.digits))
+        value, costs = known.values[self.quality][trained], self._costs({}, known.digits[trained])
+        best = _best_for_their_costs(value, costs)
+        affords = (costs[best][None] <= costs[:, None]).all(2)
+        behind = np.where(affords, value[best], -np.inf).max(1) - value
+        chosen = np.zeros(len(known.digits), dtype=bool)
+        chosen[trained[np.argsort(behind, kind="stable")[:_NEAR]]] = True
+        chosen[-_LAST:] = True
+        rest = np.flatnonzero(~chosen)
+        chosen[rng.choice(rest, min(len(rest), max(0, _REMEMBERED - int(chosen.sum()))), replace=False)] = True
+        return np.flatnonzero(chosen | known.running)
 
     # What is known ------------------------------------------------------------------------
 
-    def _known(self, trials: Sequence[FrozenTrial]) -> _Known:
+    def _known(self, trials: Sequence[FrozenTrial]) -> Known:
         asked = [name for name in dict.fromkeys([*self.objectives, *self.caps]) if name not in COSTS]
         rows: dict[tuple[int, ...], dict[str, float]] = {}
         running: set[tuple[int, ...]] = set()
@@ -100,7 +135,7 @@ class Ehvi:
         rungs = sorted(set(stopped.values()), reverse=True)
         levels = np.array([rungs.index(stopped[row]) + 1 if row in stopped else 0 for row in rows], dtype=np.int64)
         digits_of_rows = np.array(list(rows), dtype=np.int64).reshape(len(rows), len(self.table.space.radix))
-        return _Known(digits_of_rows, values, np.array([row in running for row in rows], dtype=bool), levels)
+        return Known(digits_of_rows, values, np.array([row in running for row in rows], dtype=bool), levels)
 
     def _parsed(self, identifier: str | None) -> tuple[int, ...] | None:
         """Digits of a trial's architecture; none for one outside the space."""
@@ -111,12 +146,10 @@ class Ehvi:
             self._digits[identifier] = space.digits(architecture) if architecture in space else None
         return self._digits[identifier]
 
-    def _model(self, known: _Known, name: str, rng: np.random.Generator) -> Surrogate | None:
+    def _model(self, known: Known, name: str) -> Surrogate | None:
         rows = np.flatnonzero(known.of(name))
         if len(rows) < 2:
             return None
-        if len(rows) > _REMEMBERED:
-            rows = np.sort(rng.choice(rows, _REMEMBERED, replace=False))
         levels = known.levels[rows] if name == self.quality else None
         model = Surrogate(self.distances, known.digits[rows], known.values[name][rows], levels)
         model.believe(known.digits[known.running & ~known.of(name)])
@@ -131,7 +164,7 @@ class Ehvi:
         apart = self.distances.weighted(np.ones(len(self.distances.groups)), candidates, digits).min(1)
         return int(rng.choice(np.flatnonzero(apart >= apart.max() - 1e-9)))
 
-    def _gain(self, known: _Known, models: Mapping[str, Surrogate | None], candidates: Ints) -> Floats:
+    def _gain(self, known: Known, models: Mapping[str, Surrogate | None], candidates: Ints) -> Floats:
         """Expected hypervolume improvement ``(N,)``, times the probability of keeping the caps."""
         assert self.quality is not None
         model = models[self.quality]
@@ -157,6 +190,20 @@ class Ehvi:
             elif name != self.quality and (model := models.get(name)) is not None:
                 columns.append((-1.0 if name in QUALITIES else 1.0) * model.predict(digits)[0])
         return np.stack(columns, axis=1) if columns else np.zeros((len(digits), 0))
+
+
+def _best_for_their_costs(value: Floats, costs: Floats) -> npt.NDArray[np.bool_]:
+    """Which networks ``(N,)`` none is more accurate than for costs ``(N, M)`` that are no higher.
+
+    One after the other from the most accurate: as many steps as there are on the front.
+    """
+    left = np.argsort(-value, kind="stable")
+    found = np.zeros(len(value), dtype=bool)
+    while len(left):
+        best, left = left[0], left[1:]
+        found[best] = True
+        left = left[(value[left] >= value[best]) | (costs[left] < costs[best]).any(1)]
+    return found
 
 
 def improvement(mean: Floats, spread: Floats, costs: Floats, had: Floats, paid: Floats, floor: float) -> Floats:

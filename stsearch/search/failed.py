@@ -12,7 +12,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REFERENCE, REPEATS, RETRIED
-from stsearch.search.samplers import failed_by_itself, tried
+from stsearch.search.proposals import failed_by_itself, tried
 from stsearch.search.tables import USER
 from stsearch.space.architecture import Architecture, parse_placement
 

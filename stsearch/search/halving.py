@@ -7,10 +7,9 @@ what counts: its trials share the architecture, and the last of them says how it
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import shutil
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,8 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.metrics import ACCURACIES, MEASURED
 from stsearch.search.place import study_folder
-from stsearch.search.samplers import failed_by_itself
+from stsearch.search.proposals import failed_by_itself
+from stsearch.search.shown import Shown, shown_as
 from stsearch.space.architecture import Architecture, parse_placement
 
 if TYPE_CHECKING:
@@ -242,20 +242,6 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
 # What samplers see --------------------------------------------------------------------------
 
 
-class Shown(OptunaStudy):
-    """A study that shows other trials than are stored."""
-
-    def __init__(self, study: OptunaStudy, trials: list[FrozenTrial]) -> None:
-        self.__dict__.update(study.__dict__)
-        self._shown = trials
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        chosen = [trial for trial in self._shown if states is None or trial.state in states]
-        return copy.deepcopy(chosen) if deepcopy else chosen
-
-
 def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStudy:
     """``study`` with one trial per network, in the place of its first; for samplers.
 
@@ -283,13 +269,6 @@ def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStu
         else:
             shown[first] = shown_as(own[0], state, values)
     return Shown(study, list(shown.values()))
-
-
-def shown_as(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
-    """A copy of ``trial`` that ended otherwise."""
-    changed = copy.copy(trial)
-    changed.state, changed.values = state, values
-    return changed
 
 
 def _gains(networks: Networks, accuracy: str) -> dict[int, float]:

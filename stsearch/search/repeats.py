@@ -34,8 +34,8 @@ from stsearch.search.confidence import draw_fronts, gains, measured
 from stsearch.search.metrics import ACCURACIES, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import Calm, persist
+from stsearch.search.proposals import failed_by_itself
 from stsearch.search.records import keep_record, plain
-from stsearch.search.samplers import failed_by_itself
 from stsearch.search.session import Session, bury_trials
 from stsearch.search.storage import this_worker
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from importlib import import_module
 from typing import Any, cast
 
@@ -22,9 +22,10 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
 from stsearch.search.ehvi import Ehvi
 from stsearch.search.nni_sampler import NNI_SAMPLERS, NniSampler
+from stsearch.search.proposals import Proposal, Tried, Unseen
+from stsearch.search.shown import to_think
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.search_space import Parameter, SearchSpace, Value
 from stsearch.space.table import CostTable, Ints
@@ -34,6 +35,8 @@ _TRIES = 24
 _LOOKED_AT = 4000
 """Candidates that expected hypervolume improvement weighs; of a larger space a new part each time."""
 _WALK = 20_000
+_CHOICES = 16
+"""Networks that a proposal names, in case that others were quicker with the first."""
 
 
 def _tpe(seed: int, trials: int) -> BaseSampler:
@@ -91,23 +94,6 @@ def suggest(trial: optuna.Trial, space: SearchSpace) -> Architecture:
     return space.decode(values)
 
 
-def failed_by_itself(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason of its own rather than with its worker.
-
-    Reasons are written before the state, so a failed trial without one was ended from outside.
-    """
-    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
-
-
-def tried(trials: Sequence[FrozenTrial]) -> set[str]:
-    """Ids of architectures that are not to be proposed again: all but those whose worker was stopped."""
-    return {
-        trial.user_attrs[ARCHITECTURE]
-        for trial in trials
-        if ARCHITECTURE in trial.user_attrs and (trial.state != TrialState.FAIL or failed_by_itself(trial))
-    }
-
-
 class HardBudget(BaseSampler):
     """Proposes architectures that keep ``budget`` and are new; ``name`` is one of ``SAMPLERS``.
 
@@ -140,7 +126,9 @@ class HardBudget(BaseSampler):
         """proposed next, whatever else; for a network that is taken up again"""
         self.view: Callable[[OptunaStudy], OptunaStudy] = lambda study: study
         """the study as the inner sampler is to see it"""
-        self._distributions = {p.name: distribution(p) for p in self.space.parameters}
+        self.distributions = {p.name: distribution(p) for p in self.space.parameters}
+        self._tried = Tried()
+        self._unseen = Unseen(self._feasible, self.space.radix, self._digits)
         self._ehvi = Ehvi(table, objectives, soft or {})
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
@@ -168,10 +156,34 @@ class HardBudget(BaseSampler):
 
     def left(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether anything is left to propose."""
-        seen = tried(trials)
+        seen = self._tried.of(trials)
         if any(architecture.id not in seen for architecture in self.start):
             return True
-        return not self.whole or len(self._unseen(seen)) > 0
+        return not self.whole or self._unseen.left(seen)
+
+    def think(self, study: OptunaStudy, trials: list[FrozenTrial], salt: Sequence[int] = ()) -> Proposal:
+        """What to train next, given the ``trials`` of ``study``. No trial is written: the caller holds no lock.
+
+        With ``salt``, workers whose proposal was overtaken do not all come to the same next one.
+        """
+        seen = self._tried.of(trials)
+        dry, trial, notes = to_think(study, trials)
+        self._prepare(dry, trial, seen, salt)
+        rng = np.random.default_rng([self.seed, len(seen), *salt])
+        alike = (self.whole and self.name in ("exhaustive", "random")) or any(a.id not in seen for a in self.start)
+        try:
+            choices = tuple(self._choices(self.view(dry), trial, seen, rng))
+        except Exhausted:
+            choices = ()
+        return Proposal(choices, alike, len(seen), notes)
+
+    def begun(self, trials: Sequence[FrozenTrial]) -> int:
+        """Networks that are not to be proposed again."""
+        return len(self._tried.of(trials))
+
+    def free(self, proposal: Proposal, trials: Sequence[FrozenTrial], *, any_of_them: bool) -> Architecture | None:
+        """A network of ``proposal`` that nobody has begun; ``None`` where it is to be made again."""
+        return proposal.free(self._tried.of(trials), any_of_them=any_of_them)
 
     def keeps(self, architecture: Architecture) -> bool:
         """Whether ``architecture`` is within the budget."""
@@ -181,20 +193,23 @@ class HardBudget(BaseSampler):
     # Optuna's interface -------------------------------------------------------------------
 
     def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return dict(self._distributions)
+        return dict(self.distributions)
 
     def before_trial(self, study: OptunaStudy, trial: FrozenTrial) -> None:
         if self.given is not None:
             return
-        known = len(tried([t for t in study.get_trials(deepcopy=False) if t.number != trial.number]))
-        seed = self.seed * 1_000_003 % 2**31 + known
+        self._prepare(study, trial, self._tried.of(_others(study, trial)), ())
+
+    def _prepare(self, study: OptunaStudy, trial: FrozenTrial, seen: Set[str], salt: Sequence[int]) -> None:
+        """The inner sampler for one proposal."""
+        seed = self.seed * 1_000_003 % 2**31 + len(seen) + sum(7919 * number for number in salt)
         if self.name in NNI_SAMPLERS:
             self._inner = NniSampler(self.name, self.space, seed=seed, trials=self.trials)
         else:
             make = SAMPLERS.get(self.name) or _random
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._inner = make(seed, self.trials)
+                self._inner = make(seed % 2**32, self.trials)
         self._inner.before_trial(self.view(study), trial)
 
     def sample_relative(
@@ -202,8 +217,9 @@ class HardBudget(BaseSampler):
     ) -> dict[str, Any]:
         if self.given is not None:
             return dict(self.space.encode(self.given))
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        return dict(self.space.encode(self._propose(self.view(study), trial, tried(others))))
+        seen = self._tried.of(_others(study, trial))
+        rng = np.random.default_rng([self.seed, len(seen)])
+        return dict(self.space.encode(next(iter(self._choices(self.view(study), trial, seen, rng)))))
 
     def sample_independent(
         self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -217,18 +233,28 @@ class HardBudget(BaseSampler):
 
     # Proposals ----------------------------------------------------------------------------
 
-    def _propose(self, study: OptunaStudy, trial: FrozenTrial, seen: set[str]) -> Architecture:
-        for architecture in self.start:
-            if architecture.id not in seen:
-                return architecture
-        rng = np.random.default_rng([self.seed, len(seen)])
-        if self.whole and self.name in ("exhaustive", "random"):
-            unseen = self._unseen(seen)
+    def _choices(
+        self, study: OptunaStudy, trial: FrozenTrial, seen: Set[str], rng: np.random.Generator
+    ) -> Iterator[Architecture]:
+        """Networks to train next, best first; at least one, or ``Exhausted``."""
+        start = [architecture for architecture in self.start if architecture.id not in seen]
+        if start:
+            yield from start
+        elif self.whole and self.name in ("exhaustive", "random"):
+            unseen = self._unseen.rows(seen)
             if not len(unseen):
                 raise Exhausted
-            return self._at(unseen[rng.integers(len(unseen))])
-        if self.name == EHVI:
-            return self._improving([t for t in study.get_trials(deepcopy=False) if t.number != trial.number], seen, rng)
+            for _ in range(_CHOICES):
+                yield self._at(self._feasible[unseen[rng.integers(len(unseen))]])
+        elif self.name == EHVI:
+            yield from self._improving(_others(study, trial), seen, rng)
+        else:
+            yield self._inner_choice(study, trial, seen, rng)
+
+    def _inner_choice(
+        self, study: OptunaStudy, trial: FrozenTrial, seen: Set[str], rng: np.random.Generator
+    ) -> Architecture:
+        """What the inner sampler proposes, or the nearest to it that is new and keeps the budget."""
         proposal = self._ask(study, trial)
         for _ in range(1 if self.name == "gp" else _TRIES):
             if proposal.id not in seen and self.keeps(proposal):
@@ -236,25 +262,28 @@ class HardBudget(BaseSampler):
             proposal = self._ask(study, trial)
         return self._nearest(proposal, seen, rng)
 
-    def _improving(self, trials: Sequence[FrozenTrial], seen: set[str], rng: np.random.Generator) -> Architecture:
-        """The one that should add most to the front, among all that are new or, of many, a part and the front's
+    def _improving(self, trials: Sequence[FrozenTrial], seen: Set[str], rng: np.random.Generator) -> list[Architecture]:
+        """Those that should add most to the front, among all that are new or, of many, a part and the front's
         neighbours."""
-        candidates = self._unseen(seen)
-        if not self.whole or len(candidates) > _LOOKED_AT:
-            some = rng.choice(candidates, min(len(candidates), _LOOKED_AT), replace=False)
-            around = {a for row in self._ehvi.front(trials) for a in self.space.neighbours(self._at(row))}
+        rows, known = self._unseen.rows(seen), self._ehvi.read(trials)
+        if not self.whole or len(rows) > _LOOKED_AT:
+            some = self._feasible[rng.choice(rows, min(len(rows), _LOOKED_AT), replace=False)]
+            around = {a for row in self._ehvi.front_of(known) for a in self.space.neighbours(self._at(row))}
             near = [self.space.digits(a) for a in around if a.id not in seen and self.keeps(a)]
             candidates = np.concatenate([some, np.array(sorted(near), dtype=np.int64).reshape(-1, some.shape[1])])
+        else:
+            candidates = self._feasible[rows]
         if not len(candidates):
             if self.whole:
                 raise Exhausted
-            return self._walk(self.table.extreme("gmacs"), seen)
-        return self._at(candidates[self._ehvi.propose(trials, candidates, rng)])
+            return [self._walk(self.table.extreme("gmacs"), seen)]
+        best = self._ehvi.best(known, candidates, rng, _CHOICES)
+        return list(dict.fromkeys(self._at(candidates[row]) for row in best))
 
     def _ask(self, study: OptunaStudy, trial: FrozenTrial) -> Architecture:
         """One joint proposal of the inner sampler, which knows neither budget nor history of proposals."""
-        values = self._inner.sample_relative(study, trial, self._distributions)
-        for name, kind in self._distributions.items():
+        values = self._inner.sample_relative(study, trial, self.distributions)
+        for name, kind in self.distributions.items():
             if name not in values:
                 values[name] = self._inner.sample_independent(study, trial, name, kind)
         return self.space.decode(values)
@@ -262,25 +291,19 @@ class HardBudget(BaseSampler):
     def _at(self, digits: Ints) -> Architecture:
         return self.space.from_digits(tuple(int(digit) for digit in digits))
 
-    def _unseen(self, seen: set[str]) -> Ints:
-        """Digits ``(N, 6)`` of the feasible architectures not in ``seen``."""
-        radix = np.array(self.space.radix)
-        weights = np.concatenate([np.cumprod(radix[:0:-1])[::-1], [1]])
-        known = [a for a in map(self._known, seen) if a is not None]
-        if not known:
-            return self._feasible
-        taken = np.array([self.space.digits(a) for a in known]) @ weights
-        return self._feasible[~np.isin(self._feasible @ weights, taken)]
+    def _digits(self, identifier: str) -> tuple[int, ...] | None:
+        architecture = self._known(identifier)
+        return None if architecture is None else self.space.digits(architecture)
 
     def _known(self, identifier: str) -> Architecture | None:
         architecture = parse_placement(identifier)
         return architecture if architecture in self.space else None
 
-    def _nearest(self, wish: Architecture, seen: set[str], rng: np.random.Generator) -> Architecture:
+    def _nearest(self, wish: Architecture, seen: Set[str], rng: np.random.Generator) -> Architecture:
         """A feasible new architecture that differs from ``wish`` in as few decisions as can be."""
         if not self.whole:
             return self._walk(wish, seen)
-        unseen = self._unseen(seen)
+        unseen = self._feasible[self._unseen.rows(seen)]
         if not len(unseen):
             raise Exhausted
         distance = sum(
@@ -307,7 +330,7 @@ class HardBudget(BaseSampler):
             rows.append(np.array([away(option) for option in stage.options]))
         return rows
 
-    def _walk(self, wish: Architecture, seen: set[str]) -> Architecture:
+    def _walk(self, wish: Architecture, seen: Set[str]) -> Architecture:
         """Best first over neighbours, least over budget and nearest first, where enumeration is out of reach."""
         anchors = [self.table.extreme(cost) for cost in self.budget]
         for begin in (wish, *anchors):
@@ -316,7 +339,7 @@ class HardBudget(BaseSampler):
                 return found
         raise Exhausted
 
-    def _climb(self, begin: Architecture, seen: set[str]) -> Architecture | None:
+    def _climb(self, begin: Architecture, seen: Set[str]) -> Architecture | None:
         queue = [(self._over(begin), 0, begin.id, begin)]
         visited = {begin.id}
         while queue and len(visited) < _WALK:
@@ -333,3 +356,7 @@ class HardBudget(BaseSampler):
         """By what share of its caps an architecture is over budget; 0 where it keeps all."""
         costs = self.table.cost_of(architecture)
         return sum(max(0.0, costs[name] / cap - 1) for name, cap in self.budget.items())
+
+
+def _others(study: OptunaStudy, trial: FrozenTrial) -> list[FrozenTrial]:
+    return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]

@@ -22,9 +22,10 @@ from stsearch.evaluate.rungs import Ladder, Verdict
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, SCREEN
-from stsearch.search.halving import Shown, by_network, costs_of, known_of, over_budget, shown_as
+from stsearch.search.halving import by_network, costs_of, known_of, over_budget
 from stsearch.search.metrics import ACCURACIES
-from stsearch.search.samplers import failed_by_itself
+from stsearch.search.proposals import failed_by_itself
+from stsearch.search.shown import Shown, shown_as
 from stsearch.search.training import own_failures
 from stsearch.space.architecture import parse_placement
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import time
 import warnings
@@ -10,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 import optuna
@@ -29,15 +29,17 @@ from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
-from stsearch.search.halving import is_stopped, once_per_network, recipe_of, stopped_networks
+from stsearch.search.halving import once_per_network, recipe_of
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
 from stsearch.search.place import check_place, exists, needs_own_folder
+from stsearch.search.proposals import Proposal
 from stsearch.search.reading import check_format
 from stsearch.search.records import plain
-from stsearch.search.samplers import HardBudget, failed_by_itself
-from stsearch.search.screening import is_screened, without_screened
+from stsearch.search.samplers import HardBudget
+from stsearch.search.screening import without_screened
 from stsearch.search.spec import Study, difference
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
+from stsearch.search.tally import Tally
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -69,6 +71,9 @@ class Session:
     """what is in the names of its folders of files, see ``FOLDER``"""
     exhausted: bool = False
     """whether the sampler found nothing more to propose"""
+    tally: Tally = field(default_factory=Tally)
+    overtaken: int = 0
+    """proposals in a row of which another worker was quicker to begin the network"""
     missed: float = float("-inf")
     """when the storage was last found away, by ``time.monotonic``"""
     note: Callable[[str], None] = field(default=lambda text: None)
@@ -121,6 +126,17 @@ class Session:
         if to_retry(trials):
             return True
         return not self.exhausted and standing(self, trials).open > 0 and self.sampler.left(trials)
+
+    def think(self, trials: list[FrozenTrial]) -> Proposal:
+        """What to train next; made without the lock, so that others may be quicker."""
+        salt = (self.overtaken, os.getpid()) if self.overtaken else ()
+        return self.sampler.think(self.optuna_study, trials, salt)
+
+    def take(self, proposal: Proposal, trials: Sequence[FrozenTrial]) -> Architecture | None:
+        """The network of ``proposal`` to begin; ``None`` where others were quicker. The caller holds the lock."""
+        chosen = self.sampler.free(proposal, trials, any_of_them=self.overtaken > 0)
+        self.overtaken = self.overtaken + 1 if chosen is None else 0
+        return chosen
 
 
 def check_budget(study: Study, classes: int) -> CostTable:
@@ -271,32 +287,38 @@ def _create_or_load(
     return optuna_study
 
 
-def bury_dead(session: Session) -> None:
+def bury_dead(session: Session) -> list[FrozenTrial]:
     """Fail the trials and references whose worker was killed, so that their networks are tried again.
 
-    The caller holds the lock.
+    The caller holds the lock. Gives all trials, as ``Session.trials``.
     """
-    bury_trials(session, session.optuna_study)
-    for key, value in session.optuna_study.user_attrs.items():
-        if not key.startswith(REFERENCE) or value["state"] != "running":
-            continue
-        if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
-            session.optuna_study.set_user_attr(key, {"state": "open"})
+    if session.study.references():
+        for key, value in session.optuna_study.user_attrs.items():
+            if not key.startswith(REFERENCE) or value["state"] != "running":
+                continue
+            if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
+                session.optuna_study.set_user_attr(key, {"state": "open"})
+    return bury_trials(session, session.optuna_study)
 
 
-def bury_trials(session: Session, study: OptunaStudy) -> None:
+def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     """The same for the trials of one of Optuna's studies."""
     storage = session.storage
+    trials = study.get_trials(deepcopy=False)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    if not running:
+        return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
     me = this_worker()
-    for trial in study.get_trials(deepcopy=False):
+    for trial in running:
         worker = trial.user_attrs.get(WORKER)
         # A trial gets its worker under the lock, and this worker is between trials.
-        if trial.state == TrialState.RUNNING and (worker is None or worker == me or surely_dead(worker)):
+        if worker is None or worker == me or surely_dead(worker):
             interrupt(storage, trial._trial_id)
+    return study.get_trials(deepcopy=False)
 
 
 def interrupt(storage: RDBStorage, trial_id: int) -> None:
@@ -334,26 +356,18 @@ class Standing:
 def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> Standing:
     """Count the trials, those of ``session`` by default."""
     trials = session.trials() if trials is None else trials
-    ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed_by_itself(t)]
-    recent = [t for t in ended if t.datetime_start and t.datetime_start >= session.started]
-    recent.sort(key=lambda t: t.datetime_complete or session.started, reverse=True)
-    failing = sum(1 for _ in takewhile(failed_by_itself, (t for t in recent if not is_screened(t))))
-    pruning = sum(1 for _ in takewhile(_over_measured_budget, recent))
-    screened = sum(map(is_screened, ended))
+    tally = session.tally
+    running = tally.add(trials, session.started)
     return Standing(
-        complete=sum(t.state == TrialState.COMPLETE for t in ended),
-        running=sum(t.state == TrialState.RUNNING for t in trials),
-        stopped=len(stopped_networks(trials)),
-        screened=screened,
-        failed=sum(t.state == TrialState.FAIL for t in ended),
-        failing=failing,
-        pruning=pruning,
-        wanted=wanted(session.study, session.sampler, screened),
+        complete=tally.complete,
+        running=running,
+        stopped=tally.stopped(trials),
+        screened=tally.screened,
+        failed=tally.failed,
+        failing=tally.failing,
+        pruning=tally.pruning,
+        wanted=wanted(session.study, session.sampler, tally.screened),
     )
-
-
-def _over_measured_budget(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.PRUNED and not is_stopped(trial) and not is_screened(trial)
 
 
 def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
@@ -367,8 +381,9 @@ def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
 
 def open_reference(session: Session) -> tuple[str, Architecture] | None:
     """A reference that nobody has trained or is training, if there is one."""
-    for name, architecture in session.study.references().items():
-        stored = session.optuna_study.user_attrs.get(REFERENCE + name, {"state": "open"})
-        if stored["state"] == "open":
+    references = session.study.references()
+    known = session.optuna_study.user_attrs if references else {}
+    for name, architecture in references.items():
+        if known.get(REFERENCE + name, {"state": "open"})["state"] == "open":
             return name, architecture
     return None

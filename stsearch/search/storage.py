@@ -27,11 +27,13 @@ from stsearch.search.place import (
     parse_url,
     reason_of,
     shown,
+    sqlalchemy_text,
     sqlite_file,
 )
 from stsearch.search.pool import FewConnections
 from stsearch.search.reading import read_study
 from stsearch.search.recognise import check_whole
+from stsearch.search.sound import SoundStorage
 from stsearch.search.workers import surely_dead as surely_dead
 from stsearch.search.workers import this_worker as this_worker
 

@@ -20,8 +20,8 @@ from stsearch.space.table import Ints
 
 Floats = npt.NDArray[np.float64]
 _JITTER = 1e-6
-_LEARNT_FROM = 256
-"""Trainings from which weights are learnt; more make it slow and change little."""
+_LEARNT_FROM, _OF_MANY = 256, 128
+"""Trainings from which weights are learnt; more make it slow and change little. Of more than these, fewer."""
 _PRIOR_MEAN = {"weight": float(np.log(0.5)), "signal": 0.0, "noise": float(np.log(0.1))}
 _PRIOR_SD = {"weight": 1.0, "signal": 0.7, "noise": 1.0}
 """Of the logarithms, for standardised values: half of what there is to learn is in two stages, a tenth is noise."""
@@ -61,10 +61,18 @@ class Distances:
         return np.stack([group.apart(a, b) for group in self.groups])
 
     def weighted(self, weights: Floats, a: Ints, b: Ints) -> Floats:
-        """Their weighted sum ``(N, M)``."""
+        """Their weighted sum ``(N, M)``. Few options are many times among the digits: each pair is compared once."""
         total = np.zeros((len(a), len(b)))
-        for weight, group in zip(weights, self.groups, strict=True):
-            total += weight * group.apart(a, b)
+        for digit in dict.fromkeys(group.digit for group in self.groups):
+            (left, rows), (right, columns) = (np.unique(x[:, digit], return_inverse=True) for x in (a, b))
+            options = np.zeros((max(len(left), len(right)), a.shape[1]), dtype=np.int64)
+            one, other = options[: len(left)].copy(), options[: len(right)].copy()
+            one[:, digit], other[:, digit] = left, right
+            pairs = np.zeros((len(left), len(right)))
+            for weight, group in zip(weights, self.groups, strict=True):
+                if group.digit == digit:
+                    pairs += weight * group.apart(one, other)
+            total += pairs[rows][:, columns]
         return total
 
 
@@ -94,7 +102,7 @@ class Surrogate:
         self.mean, self.sd = float(values.mean()), float(values.std()) or 1.0
         standard = (values - self.mean) / self.sd
         level: Ints = np.zeros(len(digits), dtype=np.int64) if levels is None else levels
-        few = np.linspace(0, len(digits) - 1, min(len(digits), _LEARNT_FROM)).astype(np.int64)
+        few = np.linspace(0, len(digits) - 1, len(digits) if len(digits) <= _LEARNT_FROM else _OF_MANY).astype(np.int64)
         self.weights, self.signal, self.noise = self._learn(digits[few], standard[few], level[few])
         self._condition(digits, standard, level)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from stsearch.errors import StsearchError, WorldError
 from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch, Scored, Task
@@ -26,10 +27,12 @@ from stsearch.search.attributes import (
     TRACE,
     WORKER,
 )
+from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
 from stsearch.search.metrics import MEASURED
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Calm, Patience, persist
+from stsearch.search.proposals import Proposal
 from stsearch.search.records import (
     describe,
     full_record,
@@ -42,7 +45,6 @@ from stsearch.search.records import (
     set_constraints,
 )
 from stsearch.search.repeats import repeats_running, run_repeat
-from stsearch.search.samplers import Exhausted, suggest
 from stsearch.search.screening import ScreenedOut, screen
 from stsearch.search.session import (
     FAILURES_IN_A_ROW,
@@ -53,6 +55,7 @@ from stsearch.search.session import (
     open_reference,
     standing,
 )
+from stsearch.search.shown import Begun
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
@@ -85,20 +88,16 @@ def work(session: Session, emit: Emit) -> None:
 
 def _step(session: Session, emit: Emit) -> bool:
     """One network, or one moment of waiting; false when nothing is left to do."""
+    proposal = _propose(session)
     with session.lock:
-        bury_dead(session)
+        trials = bury_dead(session)
         reference = _claim_reference(session)
-        trials = session.trials()
         now = standing(session, trials)
         _check_luck(session, now)
         tidy(session, trials)
         going_on = next_going_on(session, trials) if reference is None else None
         if reference is None and (going_on or session.further(trials)):
-            try:
-                _run_trial(session, emit, going_on)  # gives the lock back as soon as its network is known
-            except Exhausted:
-                bury_dead(session)  # the trial that was opened for a network that there is not
-                session.exhausted = True
+            _begin_next(session, emit, trials, going_on, proposal)
             return True
         if reference is None and run_repeat(session, emit):
             return True
@@ -111,6 +110,33 @@ def _step(session: Session, emit: Emit) -> bool:
     if running:
         pause(_WAIT_S)
     return running > 0
+
+
+def _propose(session: Session) -> Proposal | None:
+    """A new network to train, thought out before the lock is taken; none where it seems that none is wanted."""
+    if open_reference(session) is not None:
+        return None
+    trials = session.trials()
+    if not session.further(trials) or next_going_on(session, trials) is not None:
+        return None
+    return session.think(trials)
+
+
+def _begin_next(
+    session: Session, emit: Emit, trials: Sequence[FrozenTrial], going_on: GoingOn | None, proposal: Proposal | None
+) -> None:
+    """Train the network that goes on, or one of ``proposal``: where that was overtaken, it is made again first.
+
+    The caller holds the lock, which is given back as soon as the network is claimed.
+    """
+    if going_on is not None:
+        _run_trial(session, emit, going_on.architecture, going_on, {})
+    elif proposal is None:
+        return  # it seemed that none was wanted: the next step knows better
+    elif not proposal.choices and proposal.known == session.sampler.begun(trials):
+        session.exhausted = True
+    elif (chosen := session.take(proposal, trials)) is not None:
+        _run_trial(session, emit, chosen, None, proposal.notes)
 
 
 def _check_luck(session: Session, now: Standing) -> None:
@@ -134,23 +160,49 @@ def _stopped_by_failures(session: Session, count: int) -> str:
     )
 
 
-def _run_trial(session: Session, emit: Emit, going_on: GoingOn | None) -> None:
-    """Train a network that is proposed, or that is taken up again."""
-    session.sampler.given = going_on.architecture if going_on else None
+def _run_trial(
+    session: Session, emit: Emit, architecture: Architecture, going_on: GoingOn | None, notes: Mapping[str, Any]
+) -> None:
+    """Claim and train a network that was proposed, or that is taken up again."""
+    session.sampler.given = architecture
+    costs = session.costs(architecture)
     one_trial(
         session,
-        session.optuna_study,
-        lambda trial, done, calm: _objective(session, trial, going_on, emit, done, calm),
+        Begun(session.optuna_study, partial(_claim, session, architecture, costs, going_on, notes)),
+        lambda trial, done, calm: _objective(session, trial, (architecture, costs), going_on, emit, done, calm),
         emit,
         lambda network: f"the result of {network} came after its trial had been given up; it is trained again",
     )
 
 
-def _objective(
-    session: Session, trial: optuna.Trial, going_on: GoingOn | None, emit: Emit, done: list[Event], calm: Calm
-) -> tuple[float, ...]:
-    architecture, costs, about = _begin(session, trial, going_on)
+def _claim(
+    session: Session,
+    architecture: Architecture,
+    costs: Mapping[str, float],
+    going_on: GoingOn | None,
+    notes: Mapping[str, Any],
+) -> int:
+    """Begin the trial of a network, with all that is known of it, in one transaction, and give the lock back."""
+    continued = going_on.attributes if going_on else {}
+    attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs), **continued}
+    kinds = session.sampler.distributions
+    params = {name: (value, kinds[name]) for name, value in session.study.space.encode(architecture).items()}
+    number = begin_trial(session.storage, session.optuna_study._study_id, params, attributes, notes)
     session.lock.release()
+    return number
+
+
+def _objective(
+    session: Session,
+    trial: optuna.Trial,
+    network: tuple[Architecture, dict[str, float]],
+    going_on: GoingOn | None,
+    emit: Emit,
+    done: list[Event],
+    calm: Calm,
+) -> tuple[float, ...]:
+    architecture, costs = network
+    about = _about(trial, architecture, costs, going_on)
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)
     with ending(session, trial, about, emit, calm):
@@ -181,25 +233,14 @@ def _objective(
     return tuple(float(metrics[name]) for name in session.study.spec.objectives)
 
 
-def _begin(
-    session: Session, trial: optuna.Trial, going_on: GoingOn | None
-) -> tuple[Architecture, dict[str, float], Event]:
-    """Which network a trial is of, its costs, and what events say of it; the caller holds the lock."""
-    architecture = suggest(trial, session.study.space)
-    costs = session.costs(architecture)
-    continued = going_on.attributes if going_on else {}
-    attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs), **continued}
-    for name, value in attributes.items():
-        trial.set_user_attr(name, value)
-    about: Event = {
-        "trial": trial.number,
-        "network": name_of(architecture),
-        ARCHITECTURE: architecture.id,
-        **costs,
-    }
+def _about(
+    trial: optuna.Trial, architecture: Architecture, costs: Mapping[str, float], going_on: GoingOn | None
+) -> Event:
+    """What events say of a trial."""
+    about: Event = {"trial": trial.number, "network": name_of(architecture), ARCHITECTURE: architecture.id, **costs}
     if going_on:
         about |= {"continues": going_on.trial, "from_epoch": going_on.reached}
-    return architecture, costs, about
+    return about
 
 
 def _note(emit: Emit, text: str) -> None:

@@ -1,0 +1,108 @@
+"""What samplers keep between proposals, so that each trial is looked at once after it ended, and what they propose.
+
+A study of thousands of trials is read again before every network; what an ended trial says does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.space.architecture import Architecture
+from stsearch.space.table import Ints
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Networks to train next, made from what was known at a moment."""
+
+    choices: tuple[Architecture, ...]
+    """best first; none where nothing is left"""
+    alike: bool
+    """whether all are as good as the first"""
+    known: int
+    """networks that had been begun at that moment"""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """system attributes that the sampler wants to find with the trial"""
+
+    def free(self, seen: Set[str], *, any_of_them: bool) -> Architecture | None:
+        """The first that nobody has begun meanwhile; ``None`` where the proposal is to be made again."""
+        choices = self.choices if self.alike or any_of_them else self.choices[:1]
+        return next((architecture for architecture in choices if architecture.id not in seen), None)
+
+
+def failed_by_itself(trial: FrozenTrial) -> bool:
+    """Whether a trial failed for a reason of its own rather than with its worker.
+
+    Reasons are written before the state, so a failed trial without one was ended from outside.
+    """
+    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
+
+
+def tried(trials: Sequence[FrozenTrial]) -> set[str]:
+    """Ids of architectures that are not to be proposed again: all but those whose worker was stopped."""
+    return {
+        trial.user_attrs[ARCHITECTURE]
+        for trial in trials
+        if ARCHITECTURE in trial.user_attrs and (trial.state != TrialState.FAIL or failed_by_itself(trial))
+    }
+
+
+class Tried:
+    """``tried`` for a study that grows: of ended trials it is remembered."""
+
+    def __init__(self) -> None:
+        self._ended: set[int] = set()
+        self._known: set[str] = set()
+
+    def of(self, trials: Sequence[FrozenTrial]) -> set[str]:
+        """As ``tried``; a set of the caller's own."""
+        fresh = [trial for trial in trials if trial.number not in self._ended]
+        ended = [trial for trial in fresh if trial.state.is_finished()]
+        self._known |= tried(ended)
+        self._ended.update(trial.number for trial in ended)
+        return self._known | tried(fresh)
+
+
+class Unseen:
+    """The architectures ``(N, 6)`` of a space that keep the budget, without those that were tried."""
+
+    def __init__(self, feasible: Ints, radix: Sequence[int], digits: Callable[[str], tuple[int, ...] | None]) -> None:
+        self.feasible, self._digits = feasible, digits
+        self._weights = np.concatenate([np.cumprod(np.array(radix)[:0:-1])[::-1], [1]])
+        numbers = feasible @ self._weights
+        self._order = np.argsort(numbers, kind="stable")
+        self._numbers = numbers[self._order]
+        self._places: dict[str, Ints] = {}
+
+    def _places_of(self, identifier: str) -> Ints:
+        """Rows of ``feasible`` that are of an architecture: none, one, or several of a sample."""
+        found = self._places.get(identifier)
+        if found is None:
+            digits = self._digits(identifier)
+            if digits is None:
+                found = self._order[:0]
+            else:
+                number = np.array(digits) @ self._weights
+                low, high = np.searchsorted(self._numbers, number), np.searchsorted(self._numbers, number, "right")
+                found = self._order[low:high]
+            self._places[identifier] = found
+        return found
+
+    def rows(self, seen: Set[str]) -> npt.NDArray[np.int64]:
+        """Rows of ``feasible`` that are not in ``seen``, ascending."""
+        free = np.ones(len(self.feasible), dtype=bool)
+        taken = [self._places_of(identifier) for identifier in seen]
+        if taken:
+            free[np.concatenate(taken)] = False
+        return np.flatnonzero(free)
+
+    def left(self, seen: Set[str]) -> bool:
+        """Whether there are any; of a whole space, where each has one row."""
+        return len(seen) < len(self.feasible) or sum(len(self._places_of(one)) for one in seen) < len(self.feasible)
