@@ -175,7 +175,7 @@ def _group_column(recipe: ListRecipe, tables: Iterable[Table]) -> str | None:
     if recipe.group is not None and "(" not in recipe.group:
         columns = [name for header in headers for name in header]
         raise UserError(
-            f"data.group: {recipe.group!r} is no column of every list and no regular expression with one (group)."
+            f"data.group: {brief(recipe.group)} is no column of every list and no regular expression with one (group)."
             f"{did_you_mean(recipe.group, columns)}"
         )
     return None
