@@ -12,7 +12,10 @@ _SHORTEST = 4
 """A password of fewer letters is masked by its place in a text alone: as a word it may be anything"""
 _USER = re.compile(r"//(?!user@)[^\s'\"`]*@")
 """but for the word that stands in our own examples"""
-_PAIR = re.compile(r"(?i)([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^\s&'\"`;,]+?(?=:?(?:[\s&'\"`;,]|$)))")
+_PAIR = re.compile(
+    r"(?i)([\w-]*(?:pass|pwd|secret|token|credential)[\w-]*\s*=\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^\s&'\"`;,]+?(?=:?(?:[\s&'\"`;,]|$)))"
+)
 _known: set[str] = set()
 
 

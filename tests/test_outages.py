@@ -85,7 +85,7 @@ def test_connections_that_are_cut_at_many_statements_lose_no_result(tiny: Path, 
     """Each trial at another statement; no network is trained twice to its end."""
     session = open_session(load_study(str(tiny), [f"storage={postgres}", "search.trials=8"]), quiet)
     events: list[Event] = []
-    cutter = Cutter(session, every=311)  # a prime: the place moves on from trial to trial
+    cutter = Cutter(session, every=97)  # a prime: the place moves on from trial to trial
     work(session, events.append)
     assert cutter.cuts >= 4
     names = complete(session)

@@ -28,7 +28,7 @@ from stsearch.report.markdown import markdown
 from stsearch.report.page import duration
 from stsearch.report.words import plain, table
 from stsearch.report.write import render, write_report
-from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE_POINT, SPEC
+from stsearch.search.attributes import ARCHITECTURE, CONSTRAINT, NETWORK, RECORD, REFERENCE_POINT, SPEC
 from stsearch.search.metrics import direction_of
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.records import plain as as_json
@@ -91,7 +91,10 @@ def add(
         state=STATES[state],
         values=[metrics[name] for name in study.spec.objectives] if state == "complete" else None,
         user_attrs={**known, **metrics},
-        system_attrs={RECORD: record_of(accuracy, number)},
+        system_attrs={
+            RECORD: record_of(accuracy, number),
+            **{f"{CONSTRAINT}{name}": metrics[name] - cap for name, cap in study.spec.budget.items()},
+        },
     )
     trial.datetime_start = begun
     trial.datetime_complete = None if state == "running" else begun + timedelta(seconds=30)

@@ -462,9 +462,10 @@ def test_a_process_is_not_another_of_the_same_number() -> None:
 
 def test_a_wait_for_a_file_lock_ends_at_ctrl_c() -> None:
     code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from stsearch.search.storage import Lock\nlock = Lock('sqlite:///studies/x.db', 's')\n"
-        "from pathlib import Path\nlock.step = Path('waits').touch\nlock.acquire()\n"
+        "from pathlib import Path\nfrom stsearch.interrupt import flagged\n"
+        "from stsearch.search import lock as locks\nlocks.SAY_AFTER_S = 0.0\n"
+        "lock = locks.Lock('sqlite:///studies/x.db', 's')\nlock.tell = lambda text: Path('waits').touch()\n"
+        "with flagged(always=True):\n    lock.acquire()\n"
     )
     with (
         Lock("sqlite:///studies/x.db", "s"),
@@ -472,7 +473,7 @@ def test_a_wait_for_a_file_lock_ends_at_ctrl_c() -> None:
     ):
         assert awaited(waiting, Path("waits").exists)
         waiting.send_signal(signal.SIGINT)
-        assert "KeyboardInterrupt" in waiting.communicate(timeout=60)[1]
+        assert "Interrupted" in waiting.communicate(timeout=60)[1]
 
 
 def test_the_lock_of_a_folder_that_cannot_be_written_is_one_line() -> None:

@@ -76,6 +76,7 @@ def work(session: Session, emit: Emit) -> None:
     emit({"event": "clips", "text": session.place_clips()})
     patience = Patience(session)
     with flagged():
+        persist(session, partial(_end_dead, session))
         while True:
             check()
             try:
@@ -84,6 +85,12 @@ def work(session: Session, emit: Emit) -> None:
                 patience = Patience(session)
             except STORAGE_ERRORS as error:
                 patience.hold(error)  # the trial that was cut off is ended by ``bury_dead`` and tried again
+
+
+def _end_dead(session: Session) -> None:
+    """Before the first proposal, so that a study that was killed proposes what it would have proposed."""
+    with session.lock:
+        bury_dead(session)
 
 
 def _step(session: Session, emit: Emit) -> bool:
