@@ -1,13 +1,10 @@
-"""What keeps a finished training from being lost: patience with a database, and Ctrl-C held back."""
+"""What keeps a finished training from being lost: patience with a database."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from stsearch.errors import StsearchError, WorldError
 from stsearch.interrupt import pause
@@ -67,43 +64,6 @@ class Patience:
         pause(self.pause)
         self.left -= self.pause
         self.pause = min(2 * self.pause, 15)
-
-
-class Calm:
-    """Holds Ctrl-C back between ``begin`` and ``end``, but for what runs ``interruptible``.
-
-    So a trial is never cut off between two writes: Ctrl-C comes where a training can be ended in order.
-    """
-
-    def __init__(self) -> None:
-        self._handler: Any = None
-        self._pressed = False
-
-    def begin(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, signum: int, frame: object) -> None:
-        self._pressed = True
-
-    def end(self) -> None:
-        """Give Ctrl-C back to whoever had it, who is told now of one that came meanwhile."""
-        if self._handler is None:
-            return
-        handler, self._handler = self._handler, None
-        signal.signal(signal.SIGINT, handler)
-        pressed, self._pressed = self._pressed, False
-        if pressed and callable(handler):
-            handler(signal.SIGINT, None)
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """``KeyboardInterrupt`` may come within, at once if Ctrl-C was held back."""
-        try:
-            self.end()
-            yield
-        finally:
-            self.begin()
 
 
 def reopened(url: str, access: Callable[[], T]) -> T:

@@ -33,7 +33,7 @@ from stsearch.search.attributes import (
 from stsearch.search.confidence import draw_fronts, gains, measured
 from stsearch.search.metrics import ACCURACIES, KEPT
 from stsearch.search.packed import whole
-from stsearch.search.patience import Calm, persist
+from stsearch.search.patience import persist
 from stsearch.search.proposals import failed_by_itself
 from stsearch.search.records import keep_record, plain
 from stsearch.search.session import Session, bury_trials
@@ -201,7 +201,7 @@ def run_repeat(session: Session, emit: Emit) -> bool:
     one_trial(
         session,
         study,
-        lambda trial, done, calm: _objective(session, study, trial, chosen, emit, done, calm),
+        lambda trial, done: _objective(session, study, trial, chosen, emit, done),
         emit,
         lambda network: f"a repeat of {network} came after it had been given up; it is trained again",
     )
@@ -215,7 +215,6 @@ def _objective(
     chosen: Repeat,
     emit: Emit,
     done: list[Event],
-    calm: Calm,
 ) -> tuple[float, ...]:
     names = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
     for name, value in {**names, ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}.items():
@@ -224,7 +223,7 @@ def _objective(
     named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
     about = {**named, **chosen.costs, "again": chosen.number}
     emit({"event": "start", **about})
-    with ending(session, trial, about, emit, calm):
+    with ending(session, trial, about, emit):
         evaluation = _train(session, chosen, reporter(about, emit))
     found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
     done.append(_done(about, found, persist(session, partial(_finished, session, chosen.trial)), evaluation))

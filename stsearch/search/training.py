@@ -19,10 +19,10 @@ from optuna.trial import TrialState
 from stsearch.errors import StsearchError, WorldError
 from stsearch.evaluate.evaluators import OnEpoch
 from stsearch.evaluate.train import EvaluationFailed
-from stsearch.interrupt import asked_by
+from stsearch.interrupt import asked_by, check
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, REPEAT
 from stsearch.search.outages import STORAGE_ERRORS
-from stsearch.search.patience import Calm, Unwritable, persist
+from stsearch.search.patience import Unwritable, persist
 from stsearch.search.storage import HEARTBEAT_S
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def reporter(about: Event, emit: Emit) -> OnEpoch:
 def one_trial(
     session: Session,
     study: OptunaStudy,
-    objective: Callable[[optuna.Trial, list[Event], Calm], tuple[float, ...]],
+    objective: Callable[[optuna.Trial, list[Event]], tuple[float, ...]],
     emit: Emit,
     late: Callable[[str], str],
 ) -> None:
@@ -68,23 +68,17 @@ def one_trial(
 
     Not through ``optimize``: that drops a result which it cannot tell at once, and its heartbeat ends at the first
     connection that is cut. ``objective`` puts what is to be told of it into the list that it gets, and trains within
-    ``ending``: before and after that Ctrl-C waits. ``late`` says of a network that its trial had been given up
-    meanwhile.
+    ``ending``, where Ctrl-C is looked for. ``late`` says of a network that its trial had been given up meanwhile.
     """
     done: list[Event] = []
-    calm = Calm()
-    calm.begin()
-    try:
-        trial = _ask(study)
-        with _heartbeat(session.storage, trial._trial_id):
-            written = _run(session, study, trial, lambda: objective(trial, done, calm), emit, done)
-        if written:
-            for event in done:
-                emit(event)
-        elif done:
-            emit({"event": "note", "text": late(done[0]["network"])})
-    finally:
-        calm.end()
+    trial = _ask(study)
+    with _heartbeat(session.storage, trial._trial_id):
+        written = _run(session, study, trial, lambda: objective(trial, done), emit, done)
+    if written:
+        for event in done:
+            emit(event)
+    elif done:
+        emit({"event": "note", "text": late(done[0]["network"])})
 
 
 def _ask(study: OptunaStudy) -> optuna.Trial:
@@ -194,14 +188,14 @@ def _heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit, calm: Calm) -> Iterator[None]:
+def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit) -> Iterator[None]:
     """A failure, Ctrl-C or a fault of the world within is written down with the trial, and a failure told.
 
     All go on from here. What the world did to a network leaves it open.
     """
     try:
-        with calm.interruptible():
-            yield
+        check()
+        yield
     except EvaluationFailed as error:
         persist(session, partial(trial.set_user_attr, REASON, shortened(str(error))))
         emit({"event": "failed", "reason": str(error), **about})

@@ -31,7 +31,7 @@ from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
 from stsearch.search.metrics import MEASURED
 from stsearch.search.outages import STORAGE_ERRORS
-from stsearch.search.patience import Calm, Patience, persist
+from stsearch.search.patience import Patience, persist
 from stsearch.search.proposals import Proposal
 from stsearch.search.records import (
     describe,
@@ -176,7 +176,7 @@ def _run_trial(
     one_trial(
         session,
         Begun(session.optuna_study, partial(_claim, session, architecture, costs, going_on, notes)),
-        lambda trial, done, calm: _objective(session, trial, (architecture, costs), going_on, emit, done, calm),
+        lambda trial, done: _objective(session, trial, (architecture, costs), going_on, emit, done),
         emit,
         lambda network: f"the result of {network} came after its trial had been given up; it is trained again",
     )
@@ -206,13 +206,12 @@ def _objective(
     going_on: GoingOn | None,
     emit: Emit,
     done: list[Event],
-    calm: Calm,
 ) -> tuple[float, ...]:
     architecture, costs = network
     about = _about(trial, architecture, costs, going_on)
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)
-    with ending(session, trial, about, emit, calm):
+    with ending(session, trial, about, emit):
         try:
             costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
             keep(partial(keep_measured, trial, {name: costs[name] for name in MEASURED if name in costs}))
