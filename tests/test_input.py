@@ -15,7 +15,7 @@ from stsearch.errors import SpecError, UserError
 from stsearch.report.write import _write
 from stsearch.resources import find
 from stsearch.schema import check, parse_yaml, read_yaml
-from stsearch.search.spec import apply_overrides
+from stsearch.search.overrides import apply_overrides
 from stsearch.space.published import find_network
 from tests.conftest import Cli
 

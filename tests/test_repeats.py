@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -26,10 +27,12 @@ from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import EvaluationFailed, Training
 from stsearch.report.confidence import Confidence
 from stsearch.report.effects_text import _caveats
+from stsearch.report.live import Display
 from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure, plot
 from stsearch.report.study_effects import study_effects
 from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS
+from stsearch.search.edited import edits
 from stsearch.search.reading import read_study
 from stsearch.search.repeats import run_repeat
 from stsearch.search.session import open_session
@@ -306,6 +309,10 @@ def test_faults_of_the_specification(tiny: Path, monkeypatch: pytest.MonkeyPatch
         load_study(str(tiny), ["search.repeats=3", "objectives={gmacs: minimize, params: minimize}"])
     with pytest.raises(SpecError, match=r"search\.repeats"):
         load_study(str(tiny), ["search.repeats=-1"])
+    with pytest.raises(SpecError, match=r"search\.repeat: .*'R3D-19'.* Did you mean 'R3D-18'"):
+        load_study(str(tiny), ["search.repeat={R3D-19: 2}"])
+    with pytest.raises(SpecError, match=r"search\.repeat: the space 'paper-18' does not contain R3D-34"):
+        load_study(str(tiny), ["search.repeat={R3D-34: 2}"])
     evaluator = evaluators.EVALUATORS["train"]
     once = Evaluator(TrainRecipe, evaluator.run)
     monkeypatch.setitem(evaluators.EVALUATORS._items, "train", once)
@@ -351,3 +358,89 @@ def test_plots_draw_errors_and_the_band(tiny: Path, tmp_path: Path) -> None:
     text = (tmp_path / "front.svg").read_text()
     assert "FillBetweenPolyCollection" in text
     assert "LineCollection" in text
+
+
+def trainings(events: list[Event]) -> Counter[tuple[str, int]]:
+    """Ended trainings by network and number, as their last epochs tell."""
+    return Counter((e["architecture"], e["repeat"]) for e in events if e["event"] == "epoch")
+
+
+def test_any_network_can_be_asked_for_further_trainings(tiny: Path) -> None:
+    start = "search.start_with=[R3D-18, MC3-18, MC2-18, rMC3-18]"
+    run(tiny, start)
+    asked = run(tiny, start, "search.repeat={R3D-18: 3, mc2-18: 1}")
+    r3d, mc2 = NETWORKS["R3D-18"].id, NETWORKS["MC2-18"].id
+    assert trainings(asked) == {(r3d, 1): 1, (r3d, 2): 1, (r3d, 3): 1, (mc2, 1): 1}
+    assert not trainings(run(tiny, start, "search.repeat={R3D-18: 3}")), "it is there already"
+    assert sum(trainings(run(tiny, start, "search.repeat={R3D-18: 4}", "search.repeats=2")).values()) in (1, 2, 3)
+    counted = Counter(t.user_attrs[REPEAT_OF] for t in repeats_of("tiny") if t.state == TrialState.COMPLETE)
+    assert counted[0] >= 4
+    stored = read_study("tiny")
+    (record,) = stored.details(stored.find("network", ["R3D-18"]))
+    assert len(record["trainings"]) == len(set(record["seeds"])) == 1 + counted[0]
+
+
+def test_repeats_of_a_finished_study_may_grow_and_its_first_trainings_count(tiny: Path) -> None:
+    run(tiny, "evaluate.repeats=1")
+    before = read_study("tiny")
+    first = [record["trainings"] for record in before.details(before.complete)]
+    more = run(tiny, "evaluate.repeats=3")
+    assert sorted(trainings(more).values()) == [1] * 8
+    assert {number for _, number in trainings(more)} == {1, 2}
+    stored = read_study("tiny")
+    found = stored.details(stored.complete)
+    assert [record["trainings"][:1] for record in found] == first
+    assert [len(record["trainings"]) for record in found] == [3] * 4
+    assert not trainings(run(tiny, "evaluate.repeats=3")), "all are there"
+    assert len(trainings(run(tiny, "evaluate.repeats=3", "search.trials=5"))) == 3, "a new network is trained as often"
+    assert not trainings(run(tiny, "evaluate.repeats=1", "search.trials=5")), "what is there stays"
+    run(tiny, "evaluate.repeats=3", "search.trials=4", "name=whole")
+    whole = read_study("whole")
+    assert [sorted(r["seeds"]) for r in whole.details(whole.complete)] == [sorted(r["seeds"]) for r in found]
+    tiny.write_text(tiny.read_text().replace("batch: 12", "batch: 12, repeats: 3"))
+    run(tiny, "search.trials=5")
+    assert edits(str(tiny), read_study("tiny")) == []
+
+
+def test_ctrl_c_in_the_third_training_keeps_two(tiny: Path) -> None:
+    three = ["evaluate.repeats=3", "search.trials=1"]
+
+    def stop(event: Event) -> None:
+        if event["event"] == "epoch" and event["repeat"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work(open_session(load_study(str(tiny), three), quiet), stop)
+    assert [number for _, number in trainings(run(tiny, *three))] == [2]
+    run(tiny, *three, "name=whole")
+    kept, whole = read_study("tiny"), read_study("whole")
+    (one,), (other,) = kept.details(kept.complete), whole.details(whole.complete)
+    assert one["seeds"] == other["seeds"]
+    for mine, theirs in zip(one["trainings"], other["trainings"], strict=True):
+        assert [e["clip_top1"] for e in mine["curve"]] == [e["clip_top1"] for e in theirs["curve"]]
+        assert (mine["loss_sum"], mine["confusion"]) == (theirs["loss_sum"], theirs["confusion"])
+
+
+def test_two_runs_side_by_side_count_together(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    session = open_session(load_study(str(tiny)), quiet)
+    display = Display(session, 1)
+    said: list[str] = []
+
+    def emit(event: Event) -> None:
+        if event["event"] == "start" and event["trial"] == 0:  # another run trains two while this one trains its first
+            command = [sys.executable, "-m", "stsearch.cli", "run", str(tiny)]
+            other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            assert awaited(other, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
+            other.send_signal(signal.SIGINT)
+            said.append(other.communicate(timeout=100)[1])
+        display.emit(event)
+
+    with display:
+        work(session, emit)
+    assert f"note: process {os.getpid()} on " in said[0]
+    assert "train networks of this study too; all count together" in said[0]
+    here = capsys.readouterr().err
+    assert "note: another run trains networks of this study too; they are counted here" in here
+    assert "[4/4]" in here
+    assert "[5/" not in here
+    assert display.done == 4

@@ -76,7 +76,8 @@ def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:
     from stsearch.data.sources import DATASETS, open_data
     from stsearch.resources import names
     from stsearch.schema import validate
-    from stsearch.search.spec import apply_overrides, load_study
+    from stsearch.search.overrides import apply_overrides
+    from stsearch.search.spec import load_study
 
     if source.endswith((".yaml", ".yml")) or (source in names("studies") and not os.path.exists(source)):
         study = load_study(source, overrides)

@@ -20,6 +20,8 @@ from stsearch.hiding import safe
 from stsearch.interrupt import flagged, number_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stsearch.search.spec import Study
 
 
@@ -52,6 +54,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from stsearch.search.session import open_session
     from stsearch.search.spec import load_study
     from stsearch.search.storage import still_there
+    from stsearch.search.workers import at_work
 
     chosen = load_study(study, overrides, storage)
     place = chosen.storage_url
@@ -59,7 +62,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
     for note in session.data.notes:
-        notes.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        _note(notes, note)
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
         f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
@@ -70,7 +73,9 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     )
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
-        notes.print(f"note: only {session.sampler.feasible} networks keep the budget; {trained}")
+        _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
+    if others := at_work(session.trials()):
+        _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
@@ -80,6 +85,10 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         return
     print_pareto(result, Console())
     _say_next(study, overrides, chosen, result.front[-1].trial if result.front else None)
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_next(study: str, overrides: Sequence[str], chosen: Study, trial: int | None) -> None:

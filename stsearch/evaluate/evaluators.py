@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -152,6 +152,10 @@ class Task:
     """``None``: training goes to its end, and nothing is put away"""
     space: Any = None
     """the search space of the study in the proxy's widths, for evaluators that share weights; opaque here"""
+    known: Mapping[int, Training] = field(default_factory=dict)
+    """trainings by number that were finished before the evaluation was cut off"""
+    keep: Callable[[int, Training], None] | None = None
+    """is given every one of several trainings as soon as it has ended"""
 
 
 def _nothing_missing() -> None: ...
@@ -207,6 +211,15 @@ def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
     )
 
 
+def _train_or_take(task: Task, repeat: int, on_epoch: OnEpoch, of: int) -> Training:
+    if repeat in task.known:
+        return task.known[repeat]
+    training = _train_once(task, repeat, on_epoch)
+    if task.keep is not None and of > 1:
+        task.keep(repeat, training)
+    return training
+
+
 def _mean_per_class(trainings: Sequence[Training]) -> tuple[float | None, ...]:
     """Which classes have validation videos is the same for all trainings."""
     columns = zip(*(training.per_class for training in trainings), strict=True)
@@ -215,7 +228,7 @@ def _mean_per_class(trainings: Sequence[Training]) -> tuple[float | None, ...]:
 
 
 def _trained(task: Task, repeats: Sequence[int], on_epoch: OnEpoch) -> Evaluation:
-    trainings = tuple(_train_once(task, repeat, on_epoch) for repeat in repeats)
+    trainings = tuple(_train_or_take(task, repeat, on_epoch, len(repeats)) for repeat in repeats)
     seeds = tuple(training_seed(task.seed, task.architecture, repeat) for repeat in repeats)
     return mean_of(trainings, seeds, task.device)
 

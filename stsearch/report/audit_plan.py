@@ -18,8 +18,9 @@ from stsearch.schema import validate
 from stsearch.search.attributes import SPEC
 from stsearch.search.audit import AUDIT, RETEST, Fidelity, Plan, Work, works
 from stsearch.search.metrics import QUALITIES
+from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import Record, StoredStudy
-from stsearch.search.spec import Engine, Proxy, apply_overrides
+from stsearch.search.spec import Engine, Proxy
 from stsearch.space.blueprint import ClipShape
 
 TIMES = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,8 @@ from stsearch.interrupt import check
 from stsearch.report.front import minimised, non_dominated
 from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
-from stsearch.search.repeats import accuracies, past, spent
+from stsearch.search.outages import STORAGE_ERRORS
+from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted
 from stsearch.search.training import Event
 
@@ -53,13 +55,15 @@ class Display:
         at = standing(session)
         self.wanted, self.complete, self.screened = at.wanted, at.complete, at.screened
         self.stopped = set(stopped_networks(session.trials()))
+        self.own = {trial.number for trial in session.trials() if trial.state.is_finished()}
+        self.others: set[int] = set()
         self.already = self.done
         self.workers, self.quiet = workers, quiet
         self.started = time.monotonic()
         self.session = session
         self.figures = _SCORE if SCORE in EVALUATORS[session.study.spec.evaluate.name].metrics else _TRAINED
         self.trained = _trained(session)
-        self.repeats, self.repeated = session.study.spec.search.repeats, spent(past(session))
+        self.repeats, self.repeated = planned(session), spent(past(session))
         self.again, self.placed = 0, False
         self.running: dict[str, Event] = {}
         self.finished: list[Event] = []
@@ -89,12 +93,15 @@ class Display:
 
     @property
     def done(self) -> int:
-        """Networks that are complete or were stopped at a rung; a stopped one may go on yet."""
-        return self.complete + len(self.stopped)
+        """Networks that are complete or were stopped at a rung; a stopped one may go on yet.
+
+        Those that another run of the study trained meanwhile are among them.
+        """
+        return self.complete + len(self.stopped) + len(self.others)
 
     def eta(self) -> float | None:
         """Seconds to go, once something has been trained in this run."""
-        trained = self.done - self.already + self.again
+        trained = self.done - self.already + self.again  # also by others: they do the same work
         if trained <= 0:
             return None
         left = self.wanted - self.done + max(0, self.repeats - self.repeated)
@@ -117,6 +124,7 @@ class Display:
         key = event["network"]
         if kind == "start":
             self.stopped.discard(event["architecture"])
+            self.own.add(event["trial"])
         if kind in ("start", "epoch"):
             self.running[key] = {**self.running.get(key, {}), **event}
         else:
@@ -132,14 +140,26 @@ class Display:
             elif kind == "done" and event["trial"] is not None:
                 self.complete += 1
                 self.trained.append(event)
+                self._count_others()
             if self.live is None or kind == "failed":
                 self._say(self._line(event))
         if self.live is not None:
             self.live.update(self._render())
 
+    def _count_others(self) -> None:
+        """Networks that another run of the study has trained since this one began."""
+        with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
+            complete = {t.number: t for t in self.session.trials() if t.state == TrialState.COMPLETE}
+            new = complete.keys() - self.own - self.others
+            if new and not self.others:
+                self._say("note: another run trains networks of this study too; they are counted here")
+            self.others |= new
+            self.trained += [dict(complete[number].user_attrs) for number in sorted(new)]
+
     def _count_repeat(self, event: Event) -> None:
         """A network trained once more counts with the mean of its trainings."""
         self.again, self.repeated = self.again + 1, max(self.repeated, event["again"])
+        self.repeats = max(self.repeats, self.repeated)
         if event["event"] == "done":
             self.trained = [
                 {**found, **event["means"]} if found["network"] == event["network"] else found for found in self.trained
@@ -220,7 +240,7 @@ class Display:
         about += f", {self.screened} screened out" if self.screened else ""
         bar.add_task(about, total=self.wanted, completed=self.done)
         if self.repeats:
-            bar.add_task("repeats of near-ties", total=self.repeats, completed=self.repeated)
+            bar.add_task("further trainings", total=self.repeats, completed=self.repeated)
         return Group(table, Text(self._front_line(), style="dim"), bar) if self.trained else Group(table, bar)
 
 

@@ -57,6 +57,8 @@ REPEAT = "repeat"
 
 RECORD = "stsearch:record"
 """System attribute: everything that training found."""
+TRAINING = "stsearch:training:"
+"""System attribute, before a number: one of several trainings of a trial, from the moment it has ended."""
 CONSTRAINT = "constraints:"
 """System attribute, before a name: Optuna's own, feasible where the value is at most 0."""
 METRIC_NAMES = "study:metric_names"

@@ -8,6 +8,7 @@ from typing import Any
 
 from stsearch.errors import UserError
 from stsearch.schema import read_yaml
+from stsearch.search.attributes import SPEC
 from stsearch.search.reading import StoredStudy
 
 
@@ -24,7 +25,13 @@ def edits(name: str, stored: StoredStudy) -> list[str]:
         given = read_yaml(path)
     except UserError:
         return []
-    return list(_otherwise(given, stored.identity, ""))
+    now = stored.user_attributes[SPEC].get("repeats")
+    return [edit for edit in _otherwise(given, stored.identity, "") if edit != _grown(stored.identity, now)]
+
+
+def _grown(run: Mapping[str, Any], now: int | None) -> str:
+    """The edit that is none: ``evaluate.repeats`` may grow, and the study knows it."""
+    return f"evaluate.repeats: {run['evaluate'].get('repeats')}, not {now}"
 
 
 def _otherwise(given: Mapping[str, Any], run: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, OnEpoch, Task
+from stsearch.search.asked import Asked, counts
 from stsearch.search.attributes import (
     ARCHITECTURE,
     NETWORK,
@@ -76,18 +77,32 @@ def past(session: Session) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False) if study is not None else []
 
 
+def _wanted(session: Session) -> bool:
+    search = session.study.spec.search
+    return bool(search.repeats or search.repeat or session.more)
+
+
 def repeats_running(session: Session) -> int:
     """Repeats that somebody trains now."""
-    return sum(trial.state == TrialState.RUNNING for trial in past(session)) if session.study.spec.search.repeats else 0
+    return sum(trial.state == TrialState.RUNNING for trial in past(session)) if _wanted(session) else 0
 
 
 def spent(trials: Sequence[FrozenTrial]) -> int:
     """Repeats that count: finished, running, or failed for a reason of their own."""
-    return sum(_counts(trial) for trial in trials)
+    return sum(counts(trial) for trial in trials)
 
 
-def _counts(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or failed_by_itself(trial)
+def asked(session: Session, trials: Sequence[FrozenTrial]) -> Asked:
+    """The further trainings that are asked for of the trained networks; ``trials`` are all repeats."""
+    trained = [trial for trial in session.trials() if trial.state == TrialState.COMPLETE]
+    return Asked(session.study, session.more, trained, trials)
+
+
+def planned(session: Session) -> int:
+    """Repeats of all kinds that are to be had in the end, as far as is known by now; 0 where none is wanted."""
+    if not _wanted(session):
+        return 0
+    return asked(session, past(session)).total + session.study.spec.search.repeats
 
 
 def _companion(session: Session, *, begin: bool) -> OptunaStudy | None:
@@ -110,12 +125,16 @@ def _companion(session: Session, *, begin: bool) -> OptunaStudy | None:
 
 
 def next_repeat(session: Session) -> Repeat | None:
-    """The training that settles most of the front; ``None`` when all are spent or nothing is left to settle.
+    """One that is asked for, else the training that settles most of the front.
 
-    Ties go to the network with fewest trainings, then by name. A network whose repeat failed is not tried again.
+    ``None`` when all are spent or nothing is left to settle. Ties go to the network with fewest trainings, then by
+    name. A network whose repeat failed is not tried again.
     """
     trials = past(session)
-    if spent(trials) >= session.study.spec.search.repeats:
+    by_name = asked(session, trials)
+    if (missing := by_name.next()) is not None:
+        return _repeat(session, missing, trials)
+    if spent(trials) - by_name.spent >= session.study.spec.search.repeats:
         return None
     networks = [t for t in session.trials() if t.state == TrialState.COMPLETE and _feasible(session, t)]
     if len(networks) < 2:
@@ -170,7 +189,7 @@ def _gains(
 
 def _repeat(session: Session, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Repeat:
     first = len(trainings_of(trial)[ACCURACIES[0]])
-    taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and _counts(t)]
+    taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and counts(t)]
     repeat = next(number for number in range(first, first + len(taken) + 1) if number not in taken)
     architecture = parse_placement(trial.user_attrs[ARCHITECTURE])
     measured_too = {name: trial.user_attrs[name] for name in session.study.measured if name in trial.user_attrs}
@@ -189,7 +208,7 @@ def run_repeat(session: Session, emit: Emit) -> bool:
 
     The caller holds the lock, which is given back as soon as the network is chosen and noted.
     """
-    if not session.study.spec.search.repeats:
+    if not _wanted(session):
         return False
     if (known := _companion(session, begin=False)) is not None:
         bury_trials(session, known)

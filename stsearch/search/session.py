@@ -27,6 +27,7 @@ from stsearch.errors import UserError
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
+from stsearch.search.asked import grown
 from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.halving import once_per_network, recipe_of
@@ -72,6 +73,8 @@ class Session:
     exhausted: bool = False
     """whether the sampler found nothing more to propose"""
     tally: Tally = field(default_factory=Tally)
+    more: int = 0
+    """further trainings of every network: ``evaluate.repeats`` has grown by so many since the study was begun"""
     overtaken: int = 0
     """proposals in a row of which another worker was quicker to begin the network"""
     missed: float = float("-inf")
@@ -232,6 +235,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
         check_place(study.storage_url)
     with opening(study.storage_url):
         already = _stored_identity(storage, study) if storage is not None else None
+    study, more = grown(study, already)
     identity = plain(study.identity())
     if study.measured:
         asked = study.spec.measure
@@ -245,14 +249,14 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     storage = storage or open_storage(study.storage_url)
     lock = Lock(study.storage_url, study.name, storage.engine)
     with opening(study.storage_url), lock:
-        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data)
+        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data, more)
         if retry_failed:
             reopen(storage, optuna_study)
     sampler.start = first_again(optuna_study, sampler.start)
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
-    return Session(study, storage, optuna_study, sampler, lock, data, device, own=own)
+    return Session(study, storage, optuna_study, sampler, lock, data, device, own=own, more=more)
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
@@ -262,7 +266,7 @@ def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
 
 
 def _create_or_load(
-    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], data: ClipData
+    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], data: ClipData, more: int
 ) -> OptunaStudy:
     stored = _stored_identity(storage, study)
     _refuse_change(study, stored, identity)
@@ -283,6 +287,7 @@ def _create_or_load(
     space = {"name": study.space.name, "plugins": list(study.space.plugins), "folder": study.space.folder}
     stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space}
     stored_spec |= {"classes": data.classes, "notes": data.notes}
+    stored_spec |= {"repeats": getattr(study.spec.evaluate, "repeats", 1) + more}
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
     return optuna_study
 

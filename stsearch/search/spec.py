@@ -12,13 +12,14 @@ from pydantic import Field, field_validator
 
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
-from stsearch.errors import SHOWN, SpecError, UserError, brief, quoted, unknown
+from stsearch.errors import SpecError, UserError, brief, quoted, unknown
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
+from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url
 from stsearch.search.samplers import SAMPLERS
 from stsearch.search.screening import Screen, screen_faults
@@ -27,8 +28,6 @@ from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
-from stsearch.texts import YAML_BYTES
-from stsearch.yamls import DEEPEST, load_word
 
 Extent = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -58,6 +57,8 @@ class Search(Strict):
     """networks of the space to train; references outside it come on top"""
     repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
+    repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
+    """further trainings of networks by name, with further seeds, before those of near-ties"""
     start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
@@ -209,6 +210,11 @@ class Study:
             )
         return inside
 
+    @property
+    def asked_again(self) -> dict[str, int]:
+        """Further trainings that ``search.repeat`` asks for, by architecture id."""
+        return {find_network(name).id: count for name, count in self.spec.search.repeat.items()}
+
     def references(self) -> dict[str, Architecture]:
         """The paper's networks that no placement space contains, beside those that this one does."""
         if self.spec.search.start_with not in ("paper", "paper-all"):
@@ -227,31 +233,6 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
         elif before != after:
             lines.append(f"{path}{key}: {brief(before)} -> {brief(after)}")
     return lines
-
-
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Put ``evaluate.epochs=8`` and the like into ``data``; values are YAML, of one line."""
-    for text in overrides:
-        path, equals, value = text.partition("=")
-        shown = f"--set {text}" if text.isprintable() and len(text) <= SHOWN else f"--set {brief(text)}"
-        if not equals or not path:
-            raise UserError(f"--set takes key=value, as in evaluate.epochs=8; given {brief(text)}")
-        *above, last = path.strip().split(".")
-        if len(above) >= DEEPEST:
-            raise UserError(f"{shown}: at most {DEEPEST} keys; given {len(above) + 1:,}")
-        place = data
-        for key in above:
-            inner = place.setdefault(key, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"{shown}: {brief(key)} is a value, not a section")
-            place = inner
-        if len(value) > YAML_BYTES:
-            raise UserError(f"{shown}: a value has at most {YAML_BYTES:,} characters")
-        try:
-            place[last] = load_word(value)
-        except ValueError as error:
-            quoting = "a text in quotes is taken as it is, as in --set 'data.path=\"my clips #2\"'"
-            raise UserError(f"{shown}: the value is no YAML: {error}; {quoting}") from None
 
 
 def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[Strict | None, list[str]]:
@@ -332,13 +313,27 @@ def _halving_faults(spec: StudySpec) -> list[str]:
 
 def _repeats_faults(spec: StudySpec) -> list[str]:
     """What repeats need: something noisy to compare, and an evaluator that another seed makes differ."""
-    if not spec.search.repeats:
-        return []
-    if not any(name in ACCURACIES for name in spec.objectives):
-        return [f"search.repeats: no accuracy is an objective, so nothing is noisy; given {spec.search.repeats}"]
+    asked = {"repeats": spec.search.repeats, "repeat": spec.search.repeat}
+    given = {f"search.{key}": value for key, value in asked.items() if value}
     if EVALUATORS[spec.evaluate.name].again is None:
-        return [f"search.repeats: evaluate {spec.evaluate.name!r} trains nothing again; given {spec.search.repeats}"]
+        why = f"evaluate {spec.evaluate.name!r} trains nothing again"
+        return [f"{key}: {why}; given {brief(value)}" for key, value in given.items()]
+    if spec.search.repeats and not any(name in ACCURACIES for name in spec.objectives):
+        return [f"search.repeats: no accuracy is an objective, so nothing is noisy; given {spec.search.repeats}"]
     return []
+
+
+def _asked_faults(spec: StudySpec, space: SearchSpace) -> list[str]:
+    """Names under ``search.repeat`` that are no networks of the space."""
+    faults = []
+    for name in spec.search.repeat:
+        try:
+            inside = find_network(name) in space
+        except UserError as error:
+            faults.append(f"search.repeat: {error}")
+        else:
+            faults += [] if inside else [f"search.repeat: the space {space.name!r} does not contain {name}"]
+    return faults
 
 
 def _unknown_faults(spec: StudySpec) -> list[str]:
@@ -363,7 +358,7 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
     if faults or spec is None or space is None:
         raise SpecError(source, faults)
     faults = [*_unknown_faults(spec), *_measured_faults(spec), *_halving_faults(spec), *_repeats_faults(spec)]
-    faults += screen_faults(spec)
+    faults += [*screen_faults(spec), *_asked_faults(spec, space)]
     if faults:
         raise SpecError(source, faults)
     if spec.storage is not None:

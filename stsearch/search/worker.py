@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,7 @@ from stsearch.search.shown import Begun
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
+from stsearch.search.unfinished import finished_trainings, keep_training
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import network_cost
 from stsearch.space.published import name_of
@@ -220,7 +221,7 @@ def _objective(
             _prune_slow(session, trial, costs)
             screen(session, trial, asked_for=_is_start(session, trial), keep=keep, note=note)
             course = course_of(session, trial, going_on, keep, note)
-            evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course)
+            evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course, (trial, keep))
         except optuna.TrialPruned as pruned:
             keep(partial(trial.set_user_attr, REASON, str(pruned)))
             event = "screened" if isinstance(pruned, ScreenedOut) else "pruned"
@@ -305,9 +306,16 @@ def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation | Scor
 
 
 def _evaluate(
-    session: Session, architecture: Architecture, on_epoch: OnEpoch, course: Course | None
+    session: Session,
+    architecture: Architecture,
+    on_epoch: OnEpoch,
+    course: Course | None,
+    place: tuple[optuna.Trial, Callable[[Callable[[], None]], None]] | None = None,
 ) -> tuple[Evaluation | Scored, int]:
-    """Count the target, train the proxy; any failure of theirs is an ``EvaluationFailed`` with its reason."""
+    """Count the target, train the proxy; any failure of theirs is an ``EvaluationFailed`` with its reason.
+
+    ``place`` is where one of several trainings is kept, with what keeps it; others of its network are taken up.
+    """
     study = session.study
     task = Task(
         architecture.scaled(study.spec.proxy.width),
@@ -318,6 +326,8 @@ def _evaluate(
         session.device,
         course=course,
         space=study.space.scaled(study.spec.proxy.width),
+        known=finished_trainings(persist(session, session.trials), architecture.id) if place else {},
+        keep=partial(keep_training, session.optuna_study, place[0]._trial_id, place[1]) if place else None,
     )
     with own_failures():
         flops = check_count(session, architecture)

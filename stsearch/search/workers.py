@@ -7,8 +7,13 @@ import hashlib
 import os
 import socket
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.search.attributes import WORKER
 
 
 def _read(path: str) -> str:
@@ -84,3 +89,11 @@ def surely_dead(worker: object) -> bool:
         pass
     born = _born(pid)
     return (bool(born) and bool(worker.get("born")) and born != worker["born"]) or born == "dead"
+
+
+def at_work(trials: Iterable[FrozenTrial]) -> list[str]:
+    """Who trains networks of a study now, in words; this process is not among them."""
+    running = [trial.user_attrs.get(WORKER) for trial in trials if trial.state == TrialState.RUNNING]
+    alive = [worker for worker in running if isinstance(worker, dict) and not surely_dead(worker)]
+    me = this_worker()
+    return sorted({f"process {w['pid']} on {str(w['host']).partition(' ')[0]}" for w in alive if w != me})
