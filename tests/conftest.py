@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy
 import torch
@@ -119,6 +120,22 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The same of those that are servers."""
     with fresh_database(request.param) as url:
         yield url
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """That of PostgreSQL alone."""
+    with fresh_database("postgresql") as url:
+        yield url
+
+
+def cut_connections(postgres: str, *pids: int) -> None:
+    """Have the server end connections to a database, all of them where no ``pids`` are named."""
+    plain = sqlalchemy.make_url(postgres).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as killer:
+        query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        for pid in pids or [row[0] for row in killer.execute(query)]:
+            killer.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
 def awaited(process: subprocess.Popen[Any], ready: Callable[[], Any]) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,11 @@ from stsearch.search.session import Session, open_session
 from stsearch.search.spec import load_study
 from stsearch.search.training import Event
 from stsearch.search.worker import work
-
-SERVER = "root@127.0.0.1:5432/test"
+from tests.conftest import cut_connections
 
 
 def quiet(*_: object) -> None:
     """Hears nothing."""
-
-
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """A schema of its own on the local server."""
-    try:
-        connection = psycopg.connect(f"postgresql://{SERVER}", connect_timeout=3, autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL on 127.0.0.1:5432: {str(error).splitlines()[0]}")
-    schema = f"stsearch_outages_{os.getpid()}"
-    with connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    yield f"postgresql+psycopg://{SERVER}?options=-csearch_path%3D{schema}&application_name={schema}"
-    with psycopg.connect(f"postgresql://{SERVER}", autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 class Cutter:
@@ -72,8 +57,7 @@ class Cutter:
             return
         self.cuts += 1
         raw: Any = connection.connection.dbapi_connection
-        with psycopg.connect(f"postgresql://{SERVER}", autocommit=True) as killer:
-            killer.execute("SELECT pg_terminate_backend(%s, 5000)", [raw.info.backend_pid])
+        cut_connections(str(connection.engine.url), raw.info.backend_pid)
 
 
 def complete(session: Session) -> list[str]:
@@ -245,3 +229,22 @@ def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, post
     assert [t.user_attrs[ARCHITECTURE] == first for t in trials] == [True, True, False]
     assert [bool(t.user_attrs.get(INTERRUPTED)) for t in trials] == [True, False, False]
     assert REASON not in trials[2].user_attrs
+
+
+def test_a_connection_that_is_cut_while_it_is_given_back_prints_no_traceback(postgres: str) -> None:
+    """SQLAlchemy logs it, and Python prints what nobody listens to."""
+    code = f"""
+from stsearch.search.storage import open_storage
+from tests.conftest import cut_connections
+engine = open_storage({postgres!r}).engine
+connection = engine.raw_connection()
+cursor = connection.cursor()
+cursor.execute("SELECT pg_backend_pid()")
+cut_connections({postgres!r}, cursor.fetchone()[0])
+connection.close()
+"""
+    root = Path(__file__).resolve().parent.parent
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import optuna
-import psycopg
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
@@ -39,11 +37,9 @@ from stsearch.search.spec import Study, load_study
 from stsearch.search.storage import Lock, open_storage, open_study, surely_dead, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
-from tests.conftest import Cli, awaited
+from tests.conftest import Cli, awaited, cut_connections
 
 pytestmark = pytest.mark.slow
-
-POSTGRES = "postgresql+psycopg://root@127.0.0.1:5432/test"
 
 
 def quiet(*_: object) -> None:
@@ -454,21 +450,6 @@ def test_trials_of_dead_workers_are_buried(tiny: Path) -> None:
     assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
 
 
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """A schema of its own on the local server."""
-    try:
-        connection = psycopg.connect("postgresql://root@127.0.0.1:5432/test", connect_timeout=3, autocommit=True)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL on 127.0.0.1:5432: {str(error).splitlines()[0]}")
-    schema = f"stsearch_{os.getpid()}"
-    with connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-    yield f"{POSTGRES}?options=-csearch_path%3D{schema}&application_name={schema}"
-    with psycopg.connect("postgresql://root@127.0.0.1:5432/test", autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA {schema} CASCADE")
-
-
 def test_two_workers_on_postgresql_killed_once(tiny: Path, postgres: str) -> None:
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--storage", postgres, "--quiet",
@@ -492,12 +473,7 @@ def test_a_database_that_restarts_is_waited_for(tiny: Path, postgres: str) -> No
 
     def emit(event: Event) -> None:
         if event["event"] == "epoch":
-            with psycopg.connect("postgresql://root@127.0.0.1:5432/test", autocommit=True) as killer:
-                killer.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND application_name = %s",
-                    [sqlalchemy.make_url(postgres).query["application_name"]],
-                )
+            cut_connections(postgres)
             cut.append(True)
 
     work(session, emit)

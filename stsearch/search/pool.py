@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -11,6 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from stsearch.interrupt import pause
+
+# A connection that was cut while it is given back is no news: the statement that follows says so. Without a handler
+# Python would print SQLAlchemy's traceback; who configures logging still gets it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 PATIENCE_S = 300.0
 """How long a server may have too many clients before that is an error."""
