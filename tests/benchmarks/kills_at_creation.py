@@ -24,6 +24,12 @@ def emptied(url: str) -> None:
             left.unlink()
         return
     engine = sqlalchemy.create_engine(url)
+    if place.get_backend_name() == "postgresql":  # its types are no tables
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("DROP SCHEMA public CASCADE"))
+            connection.execute(sqlalchemy.text("CREATE SCHEMA public"))
+        engine.dispose()
+        return
     held = sqlalchemy.MetaData()
     held.reflect(engine)
     held.drop_all(engine)
