@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from stsearch.data.augment import Normaliser
+from stsearch.data.loader import Batch
 from stsearch.data.motions import MotionsRecipe, load_motions
 from stsearch.data.stored import StoredFrames
 from stsearch.data.videos import ClipData, VideoSet
@@ -69,7 +70,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(motions: ClipData) -
     clips, labels = torch.randint(0, 255, (7, 3, 4, 16, 16), dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 1, 0, 1])
     grads, losses = [], []
     for micro in (7, 3, 1):
-        losses.append(float(_accumulate(runner, clips, labels, micro)))
+        losses.append(float(_accumulate(runner, Batch(clips, labels, None), 0.0, micro)[0]))
         grads.append(network[1].weight.grad.clone())  # type: ignore[union-attr, operator]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
     for grad in grads[1:]:
@@ -92,7 +93,7 @@ def test_schedules() -> None:
 
 def test_a_loss_that_is_not_finite_ends_with_a_reason(motions: ClipData) -> None:
     with pytest.raises(EvaluationFailed, match=r"the loss is (nan|inf) in epoch \d of 3 \(lr 100\)"):
-        trained(motions, lr=100.0, epochs=3, weight_decay=1.0, warmup=0.0)
+        trained(motions, optimizer="sgd", lr=100.0, epochs=3, weight_decay=1.0, warmup=0.0)
 
 
 OUT_OF_MEMORY = """

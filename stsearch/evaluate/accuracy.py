@@ -41,3 +41,15 @@ def confusion(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[tuple[
     found, counts = pairs.unique(dim=0, return_counts=True)  # type: ignore[no-untyped-call]
     rows = torch.cat([found, counts[:, None]], 1).tolist()
     return tuple((true, predicted, videos) for true, predicted, videos in rows)
+
+
+def cross_entropy(probabilities: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean over the videos of minus the logarithm of the probability of the right class, nats."""
+    right = probabilities.gather(1, labels[:, None].to(probabilities.device)).double()
+    return float(-right.clamp_min(torch.finfo(torch.float32).tiny).log().mean())
+
+
+def predictions(probabilities: torch.Tensor) -> tuple[tuple[int, float], ...]:
+    """Of every video the most probable class, and its probability to four digits."""
+    values, classes = probabilities.max(1)
+    return tuple(zip(classes.tolist(), (round(value, 4) for value in values.tolist()), strict=True))

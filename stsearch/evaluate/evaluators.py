@@ -181,12 +181,18 @@ EVALUATORS: Registry[Evaluator] = Registry("evaluator")
 
 def training_seed(seed: int, architecture: Architecture, repeat: int) -> int:
     """The seed of one training: a function of study seed, architecture and repeat, not of the moment."""
-    digest = hashlib.sha256(f"{seed} {architecture.id} {repeat}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+    return _seed_of(f"{seed} {architecture.id} {repeat}")
+
+
+def _seed_of(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
-    """The network of a task with its first weights, and the generator that all else is drawn from."""
+    """The network of a task with its first weights, and the generator that all else is drawn from.
+
+    In a ``paired`` recipe that is the same for all networks of the study.
+    """
     generator = torch.Generator().manual_seed(training_seed(task.seed, task.architecture, repeat))
     classes = len(task.data.classes)
     network = build(task.architecture, task.clip, classes, generator=generator)
@@ -194,6 +200,8 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
     built = sum(parameter.numel() for parameter in network.parameters())
     if built != expected:
         raise EvaluationFailed(f"the closed form says {expected:,} parameters, the built network has {built:,}")
+    if task.recipe.paired:
+        generator = torch.Generator().manual_seed(_seed_of(f"{task.seed} clips {repeat}"))
     return network, generator
 
 

@@ -13,6 +13,7 @@ class OneShotRecipe(TrainRecipe):
     """The ``evaluate:`` section for NNI's one-shot strategies; what ``train`` has holds for the supernet."""
 
     name: Literal["nni-oneshot"] = "nni-oneshot"  # type: ignore[assignment]
+    optimizer: Literal["sgd"] = "sgd"
     strategy: Literal["random", "darts"] = "random"
     """``random``: every step trains one path, drawn evenly; ``darts``: all of them, mixed by learnt weights"""
     arc_lr: Annotated[float, Field(gt=0, le=10)] = 3e-4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,13 +18,33 @@ CLIPS = 10
 """per video, of video@1"""
 
 
+OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
+    "muon": {"batch": 32, "lr": 0.06, "momentum": 0.6, "weight_decay": 0.05, "label_smoothing": 0.1},
+    "adamw": {"batch": 32, "lr": 0.006, "momentum": 0.9, "weight_decay": 0.05, "label_smoothing": 0.1},
+    "sgd": {"batch": 16, "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4, "label_smoothing": 0.0},
+}
+"""What a recipe does not say; docs/results/recipe.md has the evidence."""
+BEFORE: Mapping[str, Any] = {"optimizer": "sgd", "label_smoothing": 0.0, "paired": False}
+"""How studies were trained that were begun before there were such keys."""
+
+
 class LoopRecipe(Strict, ABC):
     """What every training is made with, however long it is."""
 
-    batch: Annotated[int, Field(ge=2, le=65_536)] = 16
-    lr: Annotated[float, Field(gt=0, le=100)] = 0.02
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    """``muon``: orthogonalised momentum for convolutions (Jordan et al., 2024), whose weights keep their norm, and
+    AdamW for the rest; ``sgd``: Nesterov's momentum, as in the paper (section 4.1)"""
+    batch: Annotated[int, Field(ge=2, le=65_536)] = 32
+    """clips per step; its default is the optimiser's (``OF_OPTIMIZERS``), as those of the next four"""
+    lr: Annotated[float, Field(gt=0, le=100)] = 0.06
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """not of AdamW"""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """not of what Muon trains"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """share of the loss that asks for all classes evenly (Szegedy et al., CVPR 2016)"""
+    paired: bool = True
+    """every network of a study sees the same clips in the same order, cut alike; a repeat sees others"""
     schedule: Literal["cosine", "step"] = "cosine"
     step_epochs: Count = 10
     """for ``step``: epochs between divisions of the learning rate by 10"""
@@ -40,6 +61,15 @@ class LoopRecipe(Strict, ABC):
     """traces for the TensorBoard profiler: of every network, or of those on the front when they are trained"""
     resident_share: Annotated[float, Field(ge=0, le=1)] = RESIDENT_SHARE
     """share of the free memory of a GPU, or of the available memory of the machine, that clips may take"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_optimizer(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        optimizer = given.get("optimizer", cls.model_fields["optimizer"].default)
+        known = OF_OPTIMIZERS.get(optimizer, {}) if isinstance(optimizer, str) else {}
+        return {**known, **given}
 
     @model_validator(mode="after")
     def _ten_clips(self) -> Self:
@@ -65,6 +95,12 @@ class TrainRecipe(LoopRecipe):
     def length(self) -> int:
         """``epochs``."""
         return self.epochs
+
+
+def as_begun(evaluate: Mapping[str, Any]) -> dict[str, Any]:
+    """A section as an earlier version stored it, with what that version did and had no key for."""
+    trains = evaluate.get("name") in ("train", "halving", "nni-oneshot")
+    return {**BEFORE, **evaluate} if trains and "optimizer" not in evaluate else dict(evaluate)
 
 
 def learning_rate(recipe: LoopRecipe, step: int, steps_per_epoch: int) -> float:

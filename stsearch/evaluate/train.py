@@ -1,6 +1,6 @@
 """The one training loop: ``train(network, data, recipe)``.
 
-SGD with Nesterov momentum as in the paper (section 4.1), warm-up, cosine or step schedule.
+Muon, AdamW or the paper's SGD with Nesterov momentum (section 4.1); warm-up, cosine or step schedule.
 Accuracies are per cent: clip@1 of one centre clip, video@1 and video@5 of the mean softmax of clips
 spread evenly over the video.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -23,7 +23,8 @@ from stsearch.data.augment import Normaliser, View, evaluation_views, training_c
 from stsearch.data.loader import Batch, batches, resident
 from stsearch.data.videos import ClipData, VideoSet
 from stsearch.errors import StsearchError
-from stsearch.evaluate.accuracy import accuracy, video_accuracies
+from stsearch.evaluate.accuracy import accuracy, cross_entropy, predictions, video_accuracies
+from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
 from stsearch.interrupt import check
 from stsearch.profiling.device import out_of_memory
@@ -46,6 +47,11 @@ class Epoch:
     clip_top1: float
     """validation, per cent"""
     seconds: float
+    train_top1: float | None = None
+    """of the clips as they were trained on, per cent; ``None`` in records of earlier versions, as the next two"""
+    val_loss: float | None = None
+    """mean cross-entropy of validation's centre clips, nats"""
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class Training:
     """where the clips were, and why"""
     clips: int
     """training clips seen, over all epochs"""
+    predictions: tuple[tuple[int, float], ...] = ()
+    """of every validation video, in the data's order: the most probable class and its probability"""
     rungs: tuple[Rung, ...] = ()
     """results on the way, where the search asked for them"""
 
@@ -132,19 +140,24 @@ class _Runner:
                 torch.cuda.empty_cache()
 
 
-def _accumulate(
-    runner: _Runner, clips: torch.Tensor, labels: torch.Tensor, micro: int, colour: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Gradients of the mean loss of a batch, ``micro`` clips at a time; returns that loss."""
+def _accumulate(runner: _Runner, batch: Batch, smoothing: float, micro: int) -> torch.Tensor:
+    """Gradients of the mean loss of a batch, ``micro`` clips at a time.
+
+    Gives float64 ``(2,)``: the batch's mean cross-entropy without smoothing, and how many of its clips were right.
+    """
+    clips, labels, colour = batch
     runner.network.zero_grad(set_to_none=True)
-    total = torch.zeros((), device=runner.device)
+    found = torch.zeros(2, device=runner.device, dtype=torch.float64)
     for begin in range(0, len(clips), micro):
         part = slice(begin, begin + micro)
         logits = runner.logits(clips[part], None if colour is None else colour[part])
-        loss = functional.cross_entropy(logits, labels[part], reduction="sum") / len(clips)
+        summed = partial(functional.cross_entropy, target=labels[part], reduction="sum")
+        loss = summed(logits, label_smoothing=smoothing) / len(clips)
         loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return total
+        known = logits.detach()
+        plain = loss.detach() if smoothing == 0 else summed(known) / len(clips)
+        found += torch.stack([plain, (known.argmax(1) == labels[part]).sum()])
+    return found
 
 
 def _synchronise(device: torch.device) -> None:
@@ -207,13 +220,6 @@ def video_probabilities(
     return _of_videos(runner, videos, _views(recipe, videos, frames), size)
 
 
-def _optimiser(network: nn.Module, recipe: LoopRecipe) -> torch.optim.Optimizer:
-    nesterov = recipe.momentum > 0
-    return torch.optim.SGD(
-        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=nesterov
-    )
-
-
 def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[Batch]:
     """The batches of ``epoch``; ``EvaluationFailed`` if memory runs out while one is made."""
     try:
@@ -227,25 +233,31 @@ def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[
         ) from None
 
 
+class _Epoch(NamedTuple):
+    """What an epoch of training says of the batches that it trained on."""
+
+    losses: float
+    """sum over steps of the batches' mean cross-entropy"""
+    steps: int
+    clips: int
+    right: int
+    """clips whose class was the most probable one as they were trained on"""
+
+
 def _one_epoch(
-    runner: _Runner,
-    optimiser: torch.optim.Optimizer,
-    epoch: Iterator[Batch],
-    rates: Sequence[float],
-) -> tuple[float, float, int]:
-    """Train on the batches of ``epoch``: sum of the batches' losses, their mean, clips seen."""
+    runner: _Runner, optimiser: Optimiser, epoch: Iterator[Batch], rates: Sequence[float], smoothing: float
+) -> _Epoch:
+    """Train on the batches of ``epoch``."""
     runner.network.train()
-    losses = torch.zeros((), device=runner.device, dtype=torch.float64)
-    steps = clips_seen = 0
-    for clips, labels, colour in epoch:
-        for group in optimiser.param_groups:
-            group["lr"] = rates[steps]
-        losses += runner.shrinking(partial(_accumulate, runner, clips, labels, colour=colour))
-        optimiser.step()
-        steps, clips_seen = steps + 1, clips_seen + len(labels)
-    total = float(losses)
+    found = torch.zeros(2, device=runner.device, dtype=torch.float64)
+    steps = clips = 0
+    for batch in epoch:
+        found += runner.shrinking(partial(_accumulate, runner, batch, smoothing))
+        optimiser.step(rates[steps])
+        steps, clips = steps + 1, clips + len(batch.labels)
+    losses, right = found.tolist()
     _synchronise(runner.device)
-    return total, total / max(1, steps), clips_seen
+    return _Epoch(losses, steps, clips, int(right))
 
 
 class Trainer:
@@ -270,7 +282,7 @@ class Trainer:
         self._recipe, self._frames, self._size, self._generator = recipe, frames, size, generator
         self._runner = _Runner(network, data, recipe, device)
         self._data = resident(data, device, recipe.resident_share)
-        self._optimiser = _optimiser(network, recipe)
+        self._optimiser = Optimiser(self._runner.network, recipe)
         self._centre = evaluation_views(self._data.splits["val"], frames, 1)[0]
         self._known: tuple[View, torch.Tensor] | None = None
         self._loss_sum, self._busy, self._fresh = 0.0, 0.0, 0
@@ -297,16 +309,26 @@ class Trainer:
         cuts = training_cuts(self._data, self._frames, self._size, recipe.batch, recipe.augment, self._generator)
         rates = [learning_rate(recipe, self.done * per_epoch + step, per_epoch) for step in range(per_epoch)]
         made = _made(batches(training, cuts, recipe.batch, runner.device), runner.device, recipe.batch)
-        total, mean, clips = _one_epoch(runner, self._optimiser, made, rates)
-        self._busy, self._fresh = self._busy + time.perf_counter() - begun, self._fresh + clips
-        self._loss_sum, self.clips = self._loss_sum + total, self.clips + clips
+        trained = _one_epoch(runner, self._optimiser, made, rates, recipe.label_smoothing)
+        self._busy, self._fresh = self._busy + time.perf_counter() - begun, self._fresh + trained.clips
+        self._loss_sum, self.clips = self._loss_sum + trained.losses, self.clips + trained.clips
+        mean = trained.losses / max(1, trained.steps)
         if not math.isfinite(mean):
             raise EvaluationFailed(f"the loss is {mean} in epoch {self.done + 1} of {recipe.length} (lr {recipe.lr:g})")
         probabilities = _probabilities(runner, validation, self._centre, self._size)
         self._known = (self._centre, probabilities)
-        top1 = accuracy(probabilities, validation.labels)
-        rate = self._optimiser.param_groups[0]["lr"]
-        self.curve.append(Epoch(self.done + 1, rate, mean, top1, time.perf_counter() - begun))
+        self.curve.append(
+            Epoch(
+                epoch=self.done + 1,
+                lr=rates[-1],
+                train_loss=mean,
+                clip_top1=accuracy(probabilities, validation.labels),
+                seconds=time.perf_counter() - begun,
+                train_top1=100.0 * trained.right / max(1, trained.clips),
+                val_loss=cross_entropy(probabilities, validation.labels),
+                steps=trained.steps,
+            )
+        )
         return self.curve[-1]
 
     def result(self) -> Training:
@@ -324,6 +346,7 @@ class Trainer:
             residence=self._data.residence.text if self._data.residence else "",
             clips=self.clips,
             rungs=tuple(self.rungs),
+            predictions=predictions(probabilities),
             **video_accuracies(probabilities, validation.labels),
         )
 

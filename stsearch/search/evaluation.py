@@ -19,12 +19,12 @@ from stsearch.data.sources import DATASETS, channels_of, open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.accuracy import accuracy, video_accuracies
-from stsearch.evaluate.evaluators import EVALUATORS, training_seed
+from stsearch.evaluate.evaluators import EVALUATORS, Task, begun
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import train, video_probabilities
-from stsearch.nets.build import build
 from stsearch.schema import Strict, validate
+from stsearch.search.fitting import fitted_recipe
 from stsearch.search.reading import StoredStudy
 from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture
@@ -44,6 +44,8 @@ class Protocol:
     seed: int
     threads: int
     """torch threads on a CPU"""
+    said: frozenset[str] = frozenset(TrainRecipe.model_fields)
+    """keys of the recipe that somebody chose; a length that nobody chose is that which the data ask for"""
 
     def of_modality(self, modality: str) -> Protocol:
         """The same on ``rgb`` or ``flow``; ``UserError`` where the data have one only."""
@@ -77,7 +79,9 @@ def protocol_of(study: Study) -> Protocol:
     """That of a study file."""
     spec = study.spec
     recipe = _recipe(spec.evaluate, study.name)
-    return Protocol(study.name, spec.data, recipe, study.proxy_clip(), spec.proxy.width, spec.seed, spec.engine.threads)
+    said = study.said | ({"epochs"} if "rungs" in study.said else set())
+    threads = spec.engine.threads
+    return Protocol(study.name, spec.data, recipe, study.proxy_clip(), spec.proxy.width, spec.seed, threads, said)
 
 
 def stored_protocol(stored: StoredStudy) -> Protocol:
@@ -200,15 +204,16 @@ def _probabilities(
     stream: Stream, data: ClipData, device: torch.device, split: str, progress: Callable[[int, int], None]
 ) -> list[torch.Tensor]:
     """Mean softmax ``(V, classes)`` of every training's network."""
-    protocol, recipe = stream.protocol, stream.protocol.recipe
+    protocol = stream.protocol
+    recipe = fitted_recipe(protocol.recipe, protocol.said, data)
     architecture = stream.architecture.scaled(protocol.width)
     size = {"frames": protocol.clip.frames, "size": protocol.clip.height}
+    task = Task(architecture, protocol.clip, data, recipe, protocol.seed, device)
     total = recipe.epochs * recipe.repeats
     progress(0, total)
     found = []
     for repeat in range(recipe.repeats):
-        generator = torch.Generator().manual_seed(training_seed(protocol.seed, architecture, repeat))
-        network = build(architecture, protocol.clip, len(data.classes), generator=generator)
+        network, generator = begun(task, repeat)
 
         def on_epoch(epoch: Any, before: int = repeat * recipe.epochs) -> None:
             progress(before + epoch.epoch, total)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from stsearch.errors import UserError, quoted, unknown
+from stsearch.evaluate.recipe import as_begun
 from stsearch.resources import find, names
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -109,13 +110,13 @@ class StoredStudy:
     def resolved(self) -> dict[str, Any]:
         """The specification that it was begun with, all defaults filled in."""
         resolved: dict[str, Any] = self.user_attributes[SPEC]["resolved"]
-        return resolved
+        return {**resolved, "evaluate": as_begun(resolved["evaluate"])}
 
     @property
     def identity(self) -> dict[str, Any]:
         """What may not change while it lives."""
         identity: dict[str, Any] = self.user_attributes[SPEC]["identity"]
-        return identity
+        return {**identity, "evaluate": as_begun(identity["evaluate"])}
 
     @property
     def class_names(self) -> list[str]:

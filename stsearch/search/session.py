@@ -25,11 +25,13 @@ from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.evaluate.recipe import as_begun
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.asked import grown
 from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
+from stsearch.search.fitting import as_begun_with, fitted
 from stsearch.search.halving import once_per_network, recipe_of
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
 from stsearch.search.place import check_place, exists, needs_own_folder
@@ -197,7 +199,7 @@ def _stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None
     if isinstance(stored, dict):
         check_format(study.name, stored)
         identity: dict[str, Any] = stored["identity"]
-        return identity
+        return {**identity, "evaluate": as_begun(identity["evaluate"])}
     directions = [direction.name.lower() for direction in storage.get_study_directions(known[0]._study_id)]
     wanted = [direction_of(name) for name in study.spec.objectives]
     if storage.get_n_trials(known[0]._study_id) or directions != [direction.lower() for direction in wanted]:
@@ -235,7 +237,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
         check_place(study.storage_url)
     with opening(study.storage_url):
         already = _stored_identity(storage, study) if storage is not None else None
-    study, more = grown(study, already)
+    study, more = grown(as_begun_with(study, already), already)
     identity = plain(study.identity())
     if study.measured:
         asked = study.spec.measure
@@ -244,6 +246,9 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
         _refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
     clip = study.proxy_clip()
     data = opened.load(clip.frames, clip.height, progress)
+    if already is None:
+        study = fitted(study, data)
+        identity["evaluate"] = plain(study.identity())["evaluate"]
     identity["data_fingerprint"] = data.fingerprint
     _refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)

@@ -153,6 +153,8 @@ class Study:
     name: str
     space: SearchSpace
     source: str
+    said: frozenset[str] = frozenset()
+    """keys of ``evaluate`` that the file gives a value; ``auto`` is none"""
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -346,9 +348,17 @@ def _unknown_faults(spec: StudySpec) -> list[str]:
     ]
 
 
+def _without_auto(evaluate: Any) -> Any:
+    """The section without lengths that the data decide."""
+    if not isinstance(evaluate, dict):
+        return evaluate
+    return {key: value for key, value in evaluate.items() if key not in ("epochs", "rungs") or value != "auto"}
+
+
 def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
     """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
     space, faults = _space(data, folder)  # first: its plug-ins register kinds that other sections may name
+    data = {**data, "evaluate": _without_auto(data.get("evaluate"))}
     recipe, more = _section(DATASETS, data, "data")
     faults += more
     evaluation, more = _section(EVALUATORS, data, "evaluate")
@@ -363,7 +373,7 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
         raise SpecError(source, faults)
     if spec.storage is not None:
         parse_url(spec.storage)
-    study = Study(spec, _plain_name(spec.name or default_name, source), space, source)
+    study = Study(spec, _plain_name(spec.name or default_name, source), space, source, frozenset(data["evaluate"]))
     study.start_networks()
     return study
 
