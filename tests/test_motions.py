@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stsearch.data.motions import MOTIONS, MotionsRecipe, load_motions, padded, render
+from stsearch.data.motions import MotionsRecipe, load_motions, padded, render
+from stsearch.data.rendering import MOTIONS
 from stsearch.data.videos import VideoSet
 from stsearch.errors import SpecError
 from stsearch.schema import validate

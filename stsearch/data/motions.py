@@ -25,133 +25,36 @@ from typing import Literal
 import torch
 from pydantic import field_validator
 
-from stsearch.data.videos import ClipData, VideoSet, channel_statistics
+from stsearch.data.rendering import MOTIONS, Draw, MotionPair, Pose, over, paired, texture
+from stsearch.data.videos import ClipData, channel_statistics
 from stsearch.schema import Strict
 
-_CHUNK = 64
-"""clips rendered at once; bounds memory and does not change the result"""
-_WAVES = 4
 _DISTRACTORS = 2
 
 
-@dataclass(frozen=True)
-class Pose:
-    """Where the actor is: centre ``(N, T, 2)``, angle ``(N, T)`` in radians, scale ``(N, T)``.
-
-    Coordinates run from -1 to 1 over the frame.
-    """
-
-    centre: torch.Tensor
-    angle: torch.Tensor
-    scale: torch.Tensor
-
-
-Motion = Callable[[torch.Tensor, torch.Tensor, Pose], Pose]
-"""``(time (T,) in -1..1, strength (N, 1) about 1, resting pose) -> moving pose``"""
-
-
-def _right(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
-    shift = torch.stack([0.5 * strength * time, torch.zeros_like(strength * time)], -1)
-    return Pose(rest.centre + shift, rest.angle, rest.scale)
-
-
-def _clockwise(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
-    return Pose(rest.centre, rest.angle + 1.8 * strength * time, rest.scale)
-
-
-def _approach(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
-    return Pose(rest.centre, rest.angle, rest.scale * (0.5 * strength * time).exp())
-
-
-def _down(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
-    shift = torch.stack([torch.zeros_like(strength * time), 0.5 * strength * time], -1)
-    return Pose(rest.centre + shift, rest.angle, rest.scale)
-
-
-def _orbit(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
-    turn = rest.angle + 2.2 * strength * time
-    circle = 0.3 * torch.stack([turn.cos(), turn.sin()], -1)
-    return Pose(rest.centre + circle, rest.angle, rest.scale)
-
-
-@dataclass(frozen=True)
-class MotionPair:
-    """A motion, its reversal, and the hue that their actors share."""
-
-    forward: str
-    backward: str
-    motion: Motion
-    hue: tuple[float, float, float]
-    """added to red, green and blue; the texture's waves have amplitude up to 1"""
-
-
-MOTIONS = (
-    MotionPair("right", "left", _right, (0.7, -0.3, -0.3)),
-    MotionPair("approach", "recede", _approach, (-0.3, -0.3, 0.7)),
-    MotionPair("clockwise", "anticlockwise", _clockwise, (-0.3, 0.7, -0.3)),
-    MotionPair("down", "up", _down, (0.55, 0.55, -0.55)),
-    MotionPair("orbit_clockwise", "orbit_anticlockwise", _orbit, (-0.55, 0.55, 0.55)),
-)
 MAX_CLASSES = 2 * len(MOTIONS)
 MAX_CLIPS = 1_000_000
 RENDERING = "motions 1"
 """Part of the fingerprint; changes when the pictures do."""
 
 
-class _Draw:
-    """Random parameters of ``count`` clips."""
-
-    def __init__(self, count: int, generator: torch.Generator) -> None:
-        self.count, self.generator = count, generator
-
-    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
-        return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
-
-
-def _texture(draw: _Draw, slowest: float, fastest: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A coloured texture on the plane: plane waves, from slow to fast. Maps ``(N, ...)`` to ``(N, ..., 3)``.
-
-    Fast waves show motion to a network that sees time early, at full resolution; slow ones also
-    to one that sees it late.
-    """
-    angle = draw.uniform(0, 2 * pi, _WAVES)
-    step = (fastest - slowest) / _WAVES
-    frequency = slowest + step * (torch.arange(_WAVES) + draw.uniform(0, 1, _WAVES))
-    wave = torch.stack([frequency * angle.cos(), frequency * angle.sin(), draw.uniform(0, 2 * pi, _WAVES)], -1)
-    colour = draw.uniform(-1, 1, _WAVES, 3)
-    base = draw.uniform(-0.6, 0.6, 3)
-
-    def paint(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        flat_x, flat_y = x.flatten(1), y.flatten(1)
-        a, b, c = wave[..., None].unbind(2)
-        waves = (a * flat_x[:, None] + b * flat_y[:, None] + c).sin()
-        painted = base[:, None] + torch.einsum("nwp,nwc->npc", waves, colour)
-        return painted.view(*x.shape, 3)
-
-    return paint
-
-
-def _over(picture: torch.Tensor, layer: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return picture + mask[..., None] * (layer - picture)
-
-
 def render(pair: MotionPair, count: int, frames: int, size: int, generator: torch.Generator) -> torch.Tensor:
     """Render ``count`` forward clips of a pair: uint8 ``(N, T, H, W, 3)``, a function of ``generator``."""
-    draw = _Draw(count, generator)
+    draw = Draw(count, generator)
     time = torch.linspace(-1, 1, frames) if frames > 1 else torch.zeros(1)
     axis = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = (grid[None, None].expand(count, frames, size, size) for grid in torch.meshgrid(axis, axis, indexing="ij"))
 
     drift = draw.uniform(-0.12, 0.12, 1, 2) * time[None, :, None]
     camera_x, camera_y = x + drift[..., 0, None, None], y + drift[..., 1, None, None]
-    picture = 0.6 * _texture(draw, 2.0, 8.0)(camera_x, camera_y)
+    picture = 0.6 * texture(draw, 2.0, 8.0)(camera_x, camera_y)
 
     for _ in range(_DISTRACTORS):
         path = draw.uniform(-0.9, 0.9, 1, 2) + draw.uniform(-0.5, 0.5, 1, 2) * time[None, :, None]
         radius = draw.uniform(0.08, 0.16, 1, 1, 1)
         distance = ((x - path[..., 0, None, None]) ** 2 + (y - path[..., 1, None, None]) ** 2).sqrt()
         mask = ((radius - distance) * size / 2 + 0.5).clamp(0, 1)
-        picture = _over(picture, draw.uniform(-1, 1, 1, 1, 1, 3).expand_as(picture), mask)
+        picture = over(picture, draw.uniform(-1, 1, 1, 1, 1, 3).expand_as(picture), mask)
 
     rest = Pose(
         draw.uniform(-0.2, 0.2, 1, 2).expand(count, frames, 2),
@@ -166,32 +69,11 @@ def render(pair: MotionPair, count: int, frames: int, size: int, generator: torc
     power = draw.uniform(2.0, 6.0, 1, 1, 1)  # 2 is a disc, 6 nearly a square
     distance = (u.abs().clamp_min(1e-4) ** power + v.abs().clamp_min(1e-4) ** power) ** (1 / power)
     mask = ((1 - distance) * pose.scale[..., None, None] * size / 2 + 0.5).clamp(0, 1)
-    picture = _over(picture, _texture(draw, 2.0, 8.0)(u, v) + torch.tensor(pair.hue), mask)
+    picture = over(picture, texture(draw, 2.0, 8.0)(u, v) + torch.tensor(pair.hue), mask)
 
     contrast, light = draw.uniform(35, 55, 1, 1, 1, 1), draw.uniform(100, 155, 1, 1, 1, 1)
     noise = 4.0 * torch.randn(picture.shape, generator=generator)
     return (light + contrast * picture + noise).round().clamp(0, 255).to(torch.uint8)
-
-
-def _split(pairs: int, videos: int, frames: int, size: int, generator: torch.Generator) -> VideoSet:
-    """``videos`` videos, half of them forwards, the other half the same ones backwards."""
-    per_pair = [videos // 2 // pairs + (number < videos // 2 % pairs) for number in range(pairs)]
-    parts: list[torch.Tensor] = []
-    labels: list[int] = []
-    for number, count in enumerate(per_pair):
-        for begin in range(0, count, _CHUNK):
-            some = min(_CHUNK, count - begin)
-            forward = render(MOTIONS[number], some, frames, size, generator)
-            parts += [forward, forward.flip(1)]
-            labels += [2 * number] * some + [2 * number + 1] * some
-    total = len(labels)
-    return VideoSet(
-        frames=torch.cat(parts).flatten(0, 1),
-        starts=torch.arange(total) * frames,
-        lengths=torch.full((total,), frames),
-        windows=torch.full((total,), float(frames)),
-        labels=torch.tensor(labels),
-    )
 
 
 class MotionsRecipe(Strict):
@@ -243,9 +125,13 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
     canvas = padded(size)
     generator = torch.Generator().manual_seed(recipe.seed)
     pairs = recipe.classes // 2
-    train = _split(pairs, recipe.clips, frames, canvas, generator)
+
+    def forward(pair: int, count: int) -> torch.Tensor:
+        return render(MOTIONS[pair], count, frames, canvas, generator)
+
+    train = paired(pairs, recipe.clips, frames, forward)
     splits = {"train": train}
-    splits["val"] = _split(pairs, recipe.val_clips, frames, canvas, generator)
+    splits["val"] = paired(pairs, recipe.val_clips, frames, forward)
     assert isinstance(train.frames, torch.Tensor)
     mean, std = channel_statistics(train.frames)
     key = repr((sorted(recipe.model_dump().items()), frames, size, RENDERING))

@@ -1,0 +1,140 @@
+"""What rendered sets are made of: moving actors, textures, and pairs of a motion and its reversal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi
+
+import torch
+
+from stsearch.data.videos import VideoSet
+
+_CHUNK = 64
+"""clips rendered at once; bounds memory and does not change the result"""
+_WAVES = 4
+Waves = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""A texture on the plane: ``x`` and ``y`` ``(N, ...)`` to colours ``(N, ..., 3)``"""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the actor is: centre ``(N, T, 2)``, angle ``(N, T)`` in radians, scale ``(N, T)``.
+
+    Coordinates run from -1 to 1 over the frame.
+    """
+
+    centre: torch.Tensor
+    angle: torch.Tensor
+    scale: torch.Tensor
+
+
+Motion = Callable[[torch.Tensor, torch.Tensor, Pose], Pose]
+"""``(time (T,) in -1..1, strength (N, 1) about 1, resting pose) -> moving pose``"""
+
+
+def _right(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+    shift = torch.stack([0.5 * strength * time, torch.zeros_like(strength * time)], -1)
+    return Pose(rest.centre + shift, rest.angle, rest.scale)
+
+
+def _clockwise(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+    return Pose(rest.centre, rest.angle + 1.8 * strength * time, rest.scale)
+
+
+def _approach(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+    return Pose(rest.centre, rest.angle, rest.scale * (0.5 * strength * time).exp())
+
+
+def _down(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+    shift = torch.stack([torch.zeros_like(strength * time), 0.5 * strength * time], -1)
+    return Pose(rest.centre + shift, rest.angle, rest.scale)
+
+
+def _orbit(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+    turn = rest.angle + 2.2 * strength * time
+    circle = 0.3 * torch.stack([turn.cos(), turn.sin()], -1)
+    return Pose(rest.centre + circle, rest.angle, rest.scale)
+
+
+@dataclass(frozen=True)
+class MotionPair:
+    """A motion, its reversal, and the hue that their actors share."""
+
+    forward: str
+    backward: str
+    motion: Motion
+    hue: tuple[float, float, float]
+    """added to red, green and blue; the texture's waves have amplitude up to 1"""
+
+
+MOTIONS = (
+    MotionPair("right", "left", _right, (0.7, -0.3, -0.3)),
+    MotionPair("approach", "recede", _approach, (-0.3, -0.3, 0.7)),
+    MotionPair("clockwise", "anticlockwise", _clockwise, (-0.3, 0.7, -0.3)),
+    MotionPair("down", "up", _down, (0.55, 0.55, -0.55)),
+    MotionPair("orbit_clockwise", "orbit_anticlockwise", _orbit, (-0.55, 0.55, 0.55)),
+)
+
+
+class Draw:
+    """Random parameters of ``count`` clips."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count, self.generator = count, generator
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
+
+
+def texture(draw: Draw, slowest: float, fastest: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A coloured texture on the plane: plane waves, from slow to fast. Maps ``(N, ...)`` to ``(N, ..., 3)``.
+
+    Fast waves show motion to a network that sees time early, at full resolution; slow ones also
+    to one that sees it late.
+    """
+    angle = draw.uniform(0, 2 * pi, _WAVES)
+    step = (fastest - slowest) / _WAVES
+    frequency = slowest + step * (torch.arange(_WAVES) + draw.uniform(0, 1, _WAVES))
+    wave = torch.stack([frequency * angle.cos(), frequency * angle.sin(), draw.uniform(0, 2 * pi, _WAVES)], -1)
+    colour = draw.uniform(-1, 1, _WAVES, 3)
+    base = draw.uniform(-0.6, 0.6, 3)
+
+    def paint(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        flat_x, flat_y = x.flatten(1), y.flatten(1)
+        a, b, c = wave[..., None].unbind(2)
+        waves = (a * flat_x[:, None] + b * flat_y[:, None] + c).sin()
+        painted = base[:, None] + torch.einsum("nwp,nwc->npc", waves, colour)
+        return painted.view(*x.shape, 3)
+
+    return paint
+
+
+def over(picture: torch.Tensor, layer: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``layer`` before ``picture``, both ``(N, T, H, W, 3)``, where ``mask`` ``(N, T, H, W)`` is 1."""
+    return picture + mask[..., None] * (layer - picture)
+
+
+def paired(pairs: int, videos: int, frames: int, render: Callable[[int, int], torch.Tensor]) -> VideoSet:
+    """``videos`` videos, half of them forwards, the other half the same ones backwards.
+
+    ``render(pair, count)`` gives forward ones, uint8 ``(N, T, H, W, 3)``; classes ``2 * pair`` are forward,
+    ``2 * pair + 1`` backward.
+    """
+    per_pair = [videos // 2 // pairs + (number < videos // 2 % pairs) for number in range(pairs)]
+    parts: list[torch.Tensor] = []
+    labels: list[int] = []
+    for number, count in enumerate(per_pair):
+        for begin in range(0, count, _CHUNK):
+            some = min(_CHUNK, count - begin)
+            forward = render(number, some)
+            parts += [forward, forward.flip(1)]
+            labels += [2 * number] * some + [2 * number + 1] * some
+    total = len(labels)
+    return VideoSet(
+        frames=torch.cat(parts).flatten(0, 1),
+        starts=torch.arange(total) * frames,
+        lengths=torch.full((total,), frames),
+        windows=torch.full((total,), float(frames)),
+        labels=torch.tensor(labels),
+    )
