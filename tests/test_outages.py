@@ -200,9 +200,13 @@ def test_a_network_that_failed_is_tried_again_when_asked_for(tiny: Path, monkeyp
     assert (result.failures, result.trained) == ((), 4)
 
 
-def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, postgres: str) -> None:
-    """A column that holds too little: one line and exit 1, then the network fails, is shown, and others go on."""
-    study = load_study(str(tiny), [f"storage={postgres}", "search.trials=1"])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, postgres: str, repeats: int) -> None:
+    """A column that holds too little: one line and exit 1, then the network fails, is shown, and others go on.
+
+    Of several trainings the first one is lost, while its network is still evaluated.
+    """
+    study = load_study(str(tiny), [f"storage={postgres}", "search.trials=1", f"evaluate.repeats={repeats}"])
     session = open_session(study, quiet)
 
     def column(kind: str) -> None:
@@ -217,6 +221,7 @@ def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, post
 
     def emit(event: Event) -> None:
         events.append(event)
+        assert sum(one["event"] == "start" for one in events) < 4, "one network is trained again and again"
         if event["event"] == "failed":
             column("text")
 

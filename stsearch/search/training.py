@@ -203,6 +203,8 @@ def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit) -> I
     except KeyboardInterrupt as error:
         _interrupted(trial, asked_by(error))
         raise
+    except Unwritable:
+        raise  # the network's own, should it come again: ``_lost_again`` says which
     except WorldError as error:
         _interrupted(trial, str(error))
         raise
