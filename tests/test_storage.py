@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -322,6 +323,32 @@ def test_a_lock_whose_connection_is_cut_guards_no_more_writes(server: str) -> No
     with lock:
         study.set_user_attr("x", 2)
     assert study.user_attrs == {"x": 2}
+
+
+def test_a_connection_of_another_thread_that_is_cut_leaves_the_lock_where_it_is(server: str) -> None:
+    """As one of a heartbeat may be: the connection that has the lock is not opened anew, without it."""
+    storage, own = open_storage(server), sqlalchemy.func.pg_backend_pid()
+    cut = "SELECT pg_terminate_backend({}, 5000)"
+    if not server.startswith("postgresql"):
+        own, cut = sqlalchemy.func.connection_id(), "KILL {}"
+
+    def mine(connection: sqlalchemy.Connection) -> int:
+        return int(connection.execute(sqlalchemy.select(own)).scalar_one())
+
+    def is_cut() -> None:
+        with storage.engine.connect() as connection, contextlib.suppress(sqlalchemy.exc.DBAPIError):
+            execute(server, cut.format(mine(connection)))
+            mine(connection)
+
+    with Lock(server, "s", storage.engine):
+        with storage.engine.connect() as connection:
+            before = mine(connection)
+        thread = threading.Thread(target=is_cut)
+        thread.start()
+        thread.join()
+        with storage.engine.connect() as connection:
+            assert mine(connection) == before
+        assert settles(server, 1)
 
 
 def test_one_client_too_many_waits(server: str) -> None:
