@@ -24,7 +24,7 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
-from stsearch.search import packed
+from stsearch.search import packed, worker
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD
 from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
@@ -253,3 +253,22 @@ connection.close()
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_reference_whose_claim_was_cut_off_is_trained_in_the_same_run(
+    tiny: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim arrived, its answer did not: nobody else trains it."""
+    settings = [f"storage={postgres}", "search.trials=1", "search.start_with=paper"]
+    session = open_session(load_study(str(tiny), settings), quiet)
+    real, claimed = worker._beat, list[str]()
+
+    def beat(session: Session, name: str) -> None:
+        real(session, name)
+        if not claimed:
+            claimed.append(name)
+            raise OperationalError("UPDATE", {}, Exception("cut"), connection_invalidated=True)
+
+    monkeypatch.setattr(worker, "_beat", beat)
+    work(session, quiet)
+    assert [claimed[0]] == [record.network for record in read_study("tiny", postgres).references()]

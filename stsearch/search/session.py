@@ -301,7 +301,8 @@ def bury_dead(session: Session) -> list[FrozenTrial]:
         for key, value in session.optuna_study.user_attrs.items():
             if not key.startswith(REFERENCE) or value["state"] != "running":
                 continue
-            if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
+            worker, silent = value.get(WORKER), time.time() - value["beat"]
+            if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
                 session.optuna_study.set_user_attr(key, {"state": "open"})
     return bury_trials(session, session.optuna_study)
 
