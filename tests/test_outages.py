@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,15 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
-from stsearch.search import packed, worker
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD
+from stsearch.search import packed, worker, workers
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD, WORKER
 from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
-from stsearch.search.session import Session, open_session
+from stsearch.search.session import Session, bury_dead, open_session
 from stsearch.search.spec import load_study
 from stsearch.search.training import Event
 from stsearch.search.worker import work
+from stsearch.search.workers import this_worker
 from tests.conftest import cut_connections
 
 
@@ -272,3 +274,38 @@ def test_a_reference_whose_claim_was_cut_off_is_trained_in_the_same_run(
     monkeypatch.setattr(worker, "_beat", beat)
     work(session, quiet)
     assert [claimed[0]] == [record.network for record in read_study("tiny", postgres).references()]
+
+
+def test_a_worker_of_a_machine_that_slept_has_time_for_a_sign_of_life(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive and trains on: its trial is not given up at once, as one of a worker elsewhere is."""
+    session = open_session(load_study(str(tiny)), quiet)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    worker_of = {**this_worker(), "pid": other.pid, "born": workers._born(other.pid), "token": "another"}
+    trial = session.storage.create_new_trial(session.optuna_study._study_id)
+    session.storage.set_trial_user_attr(trial, WORKER, worker_of)
+    session.storage.record_heartbeat(trial)
+
+    def state_when_buried() -> TrialState:
+        bury_dead(session)
+        return session.storage.get_trial(trial).state
+
+    def slept() -> None:
+        with session.storage.engine.begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"))
+
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    slept()
+    assert state_when_buried() == TrialState.RUNNING
+    now += 80
+    session.storage.record_heartbeat(trial)
+    assert state_when_buried() == TrialState.RUNNING
+    slept()
+    assert state_when_buried() == TrialState.RUNNING
+    now += 80
+    assert state_when_buried() == TrialState.RUNNING, "the sign of life counted"
+    now += 20
+    assert state_when_buried() == TrialState.FAIL, "it hangs"
+    other.communicate(b"\n")

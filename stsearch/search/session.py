@@ -41,6 +41,7 @@ from stsearch.search.screening import without_screened
 from stsearch.search.spec import Study, difference
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.search.tally import Tally
+from stsearch.search.workers import Silence
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -79,6 +80,8 @@ class Session:
     """proposals in a row of which another worker was quicker to begin the network"""
     missed: float = float("-inf")
     """when the storage was last found away, by ``time.monotonic``"""
+    silence: Silence = field(default_factory=lambda: Silence(3 * HEARTBEAT_S))
+    """whose signs of life are missing"""
     note: Callable[[str], None] = field(default=lambda text: None)
     """tells a line to whoever runs this"""
 
@@ -315,9 +318,11 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     if not running:
         return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
+        silent = set(storage._get_stale_trial_ids(study._study_id))  # workers of other machines, by their heartbeat
+        for trial in running:
+            if session.silence.is_over(trial, trial._trial_id in silent):
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     me = this_worker()
     for trial in running:
         worker = trial.user_attrs.get(WORKER)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,6 +90,34 @@ def surely_dead(worker: object) -> bool:
         pass
     born = _born(pid)
     return (bool(born) and bool(worker.get("born")) and born != worker["born"]) or born == "dead"
+
+
+def surely_alive(worker: object) -> bool:
+    """Whether the process ``this_worker`` described is on this machine, and there."""
+    if not isinstance(worker, dict) or not _place() or worker.get("host") != _host():
+        return False
+    return bool(worker.get("born")) and _born(int(worker["pid"])) == worker["born"]
+
+
+class Silence:
+    """How long trials of this machine's living workers have been without a sign of life, as far as this process saw.
+
+    Where the machine slept, or its clock was set, none could give one, and each needs a while for the next.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since: dict[int, float] = {}
+
+    def is_over(self, trial: FrozenTrial, silent: bool) -> bool:
+        """Whether the worker of a running trial, which is ``silent`` at this moment, is not waited for any longer."""
+        if not silent:
+            self._since.pop(trial._trial_id, None)
+            return False
+        if not surely_alive(trial.user_attrs.get(WORKER)):
+            return True
+        since = self._since.setdefault(trial._trial_id, time.monotonic())
+        return time.monotonic() - since > self._patience
 
 
 def at_work(trials: Iterable[FrozenTrial]) -> list[str]:
