@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -304,7 +305,21 @@ def test_an_impossible_budget_writes_nothing(tiny: Path) -> None:
     assert not Path("studies").exists()
 
 
-def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path) -> None:
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Be in another time zone from now on."""
+
+    def go(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield go
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path, elsewhere: Callable[[str], None]) -> None:
+    elsewhere("Asia/Tokyo")
     study = load_study(str(tiny), ["evaluate.lr=100", "evaluate.epochs=40", "evaluate.weight_decay=1.0"])
     events: list[Event] = []
     session = open_session(study, quiet)
@@ -314,6 +329,7 @@ def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path) -> None:
     assert len(failed) == FAILURES_IN_A_ROW
     assert all("the loss is " in t.user_attrs[REASON] for t in failed)
     assert len({t.user_attrs[ARCHITECTURE] for t in failed}) == FAILURES_IN_A_ROW
+    elsewhere("Europe/London")  # where it is earlier in the day
     again = open_session(study, quiet)
     assert standing(again).failing == 0, "a new run tries other networks"
 

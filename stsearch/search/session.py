@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -65,8 +64,8 @@ class Session:
     lock: Lock
     data: ClipData
     device: torch.device
-    started: datetime = field(default_factory=datetime.now)
-    """failures before this moment do not stop this run"""
+    first: int = 0
+    """trials that there were when it was opened: their failures do not stop this run"""
     repeats: OptunaStudy | None = None
     """further trainings of its networks, once there are any"""
     own: str = ""
@@ -259,7 +258,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
-    return Session(study, storage, optuna_study, sampler, lock, data, device, own=own, more=more)
+    first = len(optuna_study.get_trials(deepcopy=False))
+    return Session(study, storage, optuna_study, sampler, lock, data, device, first=first, own=own, more=more)
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
@@ -368,7 +368,7 @@ def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> S
     """Count the trials, those of ``session`` by default."""
     trials = session.trials() if trials is None else trials
     tally = session.tally
-    running = tally.add(trials, session.started)
+    running = tally.add(trials, session.first)
     return Standing(
         complete=tally.complete,
         running=running,
