@@ -444,3 +444,20 @@ def test_two_runs_side_by_side_count_together(tiny: Path, capsys: pytest.Capture
     assert "[4/4]" in here
     assert "[5/" not in here
     assert display.done == 4
+
+
+def test_what_workers_of_one_run_finish_is_counted_once_however_late_it_is_heard(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a terminal holds up the process that listens, while its workers go on."""
+    session = open_session(load_study(str(tiny)), quiet)
+    display = Display(session, 2)
+    events: list[Event] = []
+    work(session, events.append)
+    with display:
+        for event in events:
+            display.emit(event)
+    said = capsys.readouterr().err
+    assert "another run" not in said
+    assert "[4/4]" in said
+    assert (display.done, len(display.trained)) == (4, 4)

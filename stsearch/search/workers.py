@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import multiprocessing
 import os
 import socket
 import time
@@ -90,6 +91,22 @@ def surely_dead(worker: object) -> bool:
         pass
     born = _born(pid)
     return (bool(born) and bool(worker.get("born")) and born != worker["born"]) or born == "dead"
+
+
+class Crew:
+    """This process and those that it started, seen while they were there."""
+
+    def __init__(self) -> None:
+        self._pids = {os.getpid()}
+        self.look()
+
+    def look(self) -> None:
+        """Take note of those that are there now."""
+        self._pids.update(child.pid for child in multiprocessing.active_children() if child.pid is not None)
+
+    def has(self, worker: object) -> bool:
+        """Whether the process ``this_worker`` described is one of them."""
+        return isinstance(worker, dict) and worker.get("host") == _host() and worker.get("pid") in self._pids
 
 
 def surely_alive(worker: object) -> bool:
