@@ -318,6 +318,19 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]
     time.tzset()
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_what_a_training_took_does_not_depend_on_the_time_zone(
+    tiny: Path, elsewhere: Callable[[str], None], zone: str
+) -> None:
+    elsewhere(zone)
+    study, _ = run(load_study(str(tiny), ["search.trials=1"]))
+    (trial,) = study.trials
+    assert trial.duration is not None
+    assert 0 < trial.duration.total_seconds() < 600
+    ((began,), (ended,)) = read_study("tiny").times()
+    assert began < ended
+
+
 def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path, elsewhere: Callable[[str], None]) -> None:
     elsewhere("Asia/Tokyo")
     study = load_study(str(tiny), ["evaluate.lr=100", "evaluate.epochs=40", "evaluate.weight_decay=1.0"])
