@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,7 +26,7 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
-from stsearch.search import packed, worker, workers
+from stsearch.search import packed, training, worker, workers
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD, WORKER
 from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
@@ -309,3 +310,16 @@ def test_a_worker_of_a_machine_that_slept_has_time_for_a_sign_of_life(
     now += 20
     assert state_when_buried() == TrialState.FAIL, "it hangs"
     other.communicate(b"\n")
+
+
+def test_a_sign_of_life_that_waits_for_a_server_holds_up_nobody(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does for minutes where a server has too many clients; Ctrl-C would wait with it."""
+    session, server_is_back = open_session(load_study(str(tiny)), quiet), threading.Event()
+    monkeypatch.setattr(session.storage, "record_heartbeat", lambda _: server_is_back.wait(60))
+    monkeypatch.setattr(training, "_LAST_BEAT_S", 0.1)
+    begun = time.monotonic()
+    with training._heartbeat(session.storage, 1):
+        pass
+    took = time.monotonic() - begun
+    server_is_back.set()
+    assert took < 30
