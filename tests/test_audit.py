@@ -36,7 +36,7 @@ from stsearch.report.pareto import pareto_of
 from stsearch.search.audit import AUDIT, RETEST, Audit, Plan, load_clips, part_seed, work_audit
 from stsearch.search.engine import run as run_engine
 from stsearch.search.reading import StoredStudy, read_study
-from stsearch.search.session import open_session
+from stsearch.search.session import interrupt, open_session
 from stsearch.search.spec import load_study
 from tests.conftest import TINY, Cli
 
@@ -220,6 +220,25 @@ def test_a_network_that_fails_is_told_and_not_tried_again(
     assert found.missing == 1
     assert "1 network of the sample is missing" in " ".join(audit_text.words(found))
     assert [signal.n for signal in found.signals] == [2] * len(found.signals)
+
+
+def test_a_failure_that_comes_after_its_training_was_given_up_is_no_fault(
+    tiny_study: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = planned(tiny_study, 1, retest=False, overrides=["evaluate.epochs=1"])
+    audit, slept = Audit(made), list[bool]()
+
+    def failing(task: Task, on_epoch: OnEpoch) -> Evaluation:
+        if not slept:
+            slept.append(True)
+            interrupt(audit.storage, next(t for _, t in audit.trials() if not t.state.is_finished())._trial_id)
+            raise EvaluationFailed("out of memory")
+        return evaluate_by_training(task, on_epoch)
+
+    monkeypatch.setitem(evaluators.EVALUATORS._items, "train", evaluators.Evaluator(TrainRecipe, failing))
+    work_audit(made, quiet)
+    found = audit.found()
+    assert (len(found.records), found.failed) == (len(made.work), {})
 
 
 def test_records_of_other_fidelities_stay_apart(tiny_study: StoredStudy) -> None:

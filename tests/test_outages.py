@@ -6,6 +6,8 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,14 +26,15 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
-from stsearch.search import packed
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD
+from stsearch.search import packed, training, worker, workers
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD, WORKER
 from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
-from stsearch.search.session import Session, open_session
+from stsearch.search.session import Session, bury_dead, open_session
 from stsearch.search.spec import load_study
 from stsearch.search.training import Event
 from stsearch.search.worker import work
+from stsearch.search.workers import this_worker
 from tests.conftest import cut_connections
 
 
@@ -200,9 +203,13 @@ def test_a_network_that_failed_is_tried_again_when_asked_for(tiny: Path, monkeyp
     assert (result.failures, result.trained) == ((), 4)
 
 
-def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, postgres: str) -> None:
-    """A column that holds too little: one line and exit 1, then the network fails, is shown, and others go on."""
-    study = load_study(str(tiny), [f"storage={postgres}", "search.trials=1"])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, postgres: str, repeats: int) -> None:
+    """A column that holds too little: one line and exit 1, then the network fails, is shown, and others go on.
+
+    Of several trainings the first one is lost, while its network is still evaluated.
+    """
+    study = load_study(str(tiny), [f"storage={postgres}", "search.trials=1", f"evaluate.repeats={repeats}"])
     session = open_session(study, quiet)
 
     def column(kind: str) -> None:
@@ -217,6 +224,7 @@ def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, post
 
     def emit(event: Event) -> None:
         events.append(event)
+        assert sum(one["event"] == "start" for one in events) < 4, "one network is trained again and again"
         if event["event"] == "failed":
             column("text")
 
@@ -248,3 +256,70 @@ connection.close()
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_reference_whose_claim_was_cut_off_is_trained_in_the_same_run(
+    tiny: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim arrived, its answer did not: nobody else trains it."""
+    settings = [f"storage={postgres}", "search.trials=1", "search.start_with=paper"]
+    session = open_session(load_study(str(tiny), settings), quiet)
+    real, claimed = worker._beat, list[str]()
+
+    def beat(session: Session, name: str) -> None:
+        real(session, name)
+        if not claimed:
+            claimed.append(name)
+            raise OperationalError("UPDATE", {}, Exception("cut"), connection_invalidated=True)
+
+    monkeypatch.setattr(worker, "_beat", beat)
+    work(session, quiet)
+    assert [claimed[0]] == [record.network for record in read_study("tiny", postgres).references()]
+
+
+def test_a_worker_of_a_machine_that_slept_has_time_for_a_sign_of_life(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive and trains on: its trial is not given up at once, as one of a worker elsewhere is."""
+    session = open_session(load_study(str(tiny)), quiet)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    worker_of = {**this_worker(), "pid": other.pid, "born": workers._born(other.pid), "token": "another"}
+    trial = session.storage.create_new_trial(session.optuna_study._study_id)
+    session.storage.set_trial_user_attr(trial, WORKER, worker_of)
+    session.storage.record_heartbeat(trial)
+
+    def state_when_buried() -> TrialState:
+        bury_dead(session)
+        return session.storage.get_trial(trial).state
+
+    def slept() -> None:
+        with session.storage.engine.begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"))
+
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    slept()
+    assert state_when_buried() == TrialState.RUNNING
+    now += 80
+    session.storage.record_heartbeat(trial)
+    assert state_when_buried() == TrialState.RUNNING
+    slept()
+    assert state_when_buried() == TrialState.RUNNING
+    now += 80
+    assert state_when_buried() == TrialState.RUNNING, "the sign of life counted"
+    now += 20
+    assert state_when_buried() == TrialState.FAIL, "it hangs"
+    other.communicate(b"\n")
+
+
+def test_a_sign_of_life_that_waits_for_a_server_holds_up_nobody(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does for minutes where a server has too many clients; Ctrl-C would wait with it."""
+    session, server_is_back = open_session(load_study(str(tiny)), quiet), threading.Event()
+    monkeypatch.setattr(session.storage, "record_heartbeat", lambda _: server_is_back.wait(60))
+    monkeypatch.setattr(training, "_LAST_BEAT_S", 0.1)
+    begun = time.monotonic()
+    with training._heartbeat(session.storage, 1):
+        pass
+    took = time.monotonic() - begun
+    server_is_back.set()
+    assert took < 30

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from stsearch.errors import SpecError, UserError
@@ -31,13 +32,13 @@ from stsearch.report.live import Display
 from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure, plot
 from stsearch.report.study_effects import study_effects
-from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS
+from stsearch.search.attributes import REASON, REPEAT, REPEAT_OF, REPEATS, WORKER
 from stsearch.search.edited import edits
 from stsearch.search.reading import read_study
 from stsearch.search.repeats import run_repeat
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
-from stsearch.search.storage import open_storage
+from stsearch.search.storage import open_storage, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
@@ -444,3 +445,39 @@ def test_two_runs_side_by_side_count_together(tiny: Path, capsys: pytest.Capture
     assert "[4/4]" in here
     assert "[5/" not in here
     assert display.done == 4
+
+
+def test_what_workers_of_one_run_finish_is_counted_once_however_late_it_is_heard(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a terminal holds up the process that listens, while its workers go on."""
+    session = open_session(load_study(str(tiny)), quiet)
+    display = Display(session, 2)
+    events: list[Event] = []
+    work(session, events.append)
+    with display:
+        for event in events:
+            display.emit(event)
+    said = capsys.readouterr().err
+    assert "another run" not in said
+    assert "[4/4]" in said
+    assert (display.done, len(display.trained)) == (4, 4)
+
+
+def test_a_repeat_has_its_first_sign_of_life_with_its_worker(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, whose machine failed at that moment would be waited for without end."""
+    session = open_session(load_study(str(tiny), ["search.trials=2", "search.repeats=1"]), quiet)
+    monkeypatch.setattr(session.storage, "record_heartbeat", lambda _: None)
+    alive: list[int] = []
+
+    def emit(event: Event) -> None:
+        if event["event"] == "start" and "again" in event:
+            assert session.repeats is not None
+            (repeat,) = session.repeats.get_trials()
+            assert repeat.user_attrs[WORKER] == this_worker()
+            with session.storage.engine.connect() as connection:
+                query = "SELECT count(*) FROM trial_heartbeats WHERE trial_id = :trial"
+                alive.append(connection.execute(sqlalchemy.text(query), {"trial": repeat._trial_id}).scalar_one())
+
+    work(session, emit)
+    assert alive == [1]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -304,7 +305,34 @@ def test_an_impossible_budget_writes_nothing(tiny: Path) -> None:
     assert not Path("studies").exists()
 
 
-def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path) -> None:
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Be in another time zone from now on."""
+
+    def go(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield go
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_what_a_training_took_does_not_depend_on_the_time_zone(
+    tiny: Path, elsewhere: Callable[[str], None], zone: str
+) -> None:
+    elsewhere(zone)
+    study, _ = run(load_study(str(tiny), ["search.trials=1"]))
+    (trial,) = study.trials
+    assert trial.duration is not None
+    assert 0 < trial.duration.total_seconds() < 600
+    ((began,), (ended,)) = read_study("tiny").times()
+    assert began < ended
+
+
+def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path, elsewhere: Callable[[str], None]) -> None:
+    elsewhere("Asia/Tokyo")
     study = load_study(str(tiny), ["evaluate.lr=100", "evaluate.epochs=40", "evaluate.weight_decay=1.0"])
     events: list[Event] = []
     session = open_session(study, quiet)
@@ -314,6 +342,7 @@ def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path) -> None:
     assert len(failed) == FAILURES_IN_A_ROW
     assert all("the loss is " in t.user_attrs[REASON] for t in failed)
     assert len({t.user_attrs[ARCHITECTURE] for t in failed}) == FAILURES_IN_A_ROW
+    elsewhere("Europe/London")  # where it is earlier in the day
     again = open_session(study, quiet)
     assert standing(again).failing == 0, "a new run tries other networks"
 

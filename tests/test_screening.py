@@ -19,7 +19,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from rich.console import Console
 
-from stsearch.errors import SpecError
+from stsearch.errors import SpecError, WorldError
 from stsearch.evaluate.evaluators import EVALUATORS, Scored, ScoreRecipe, Task
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.report.audit_plan import sample
@@ -34,7 +34,7 @@ from stsearch.search.attributes import ARCHITECTURE, REASON, REFERENCE, RUNGS, S
 from stsearch.search.halving import by_network, ladder_of, stopped_networks
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.screening import is_screened
-from stsearch.search.session import Session, open_session, standing
+from stsearch.search.session import FAILURES_IN_A_ROW, Session, open_session, standing
 from stsearch.search.spec import Study, load_study
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -222,6 +222,16 @@ def test_only_networks_over_a_measured_budget_are_counted_in_a_row(screened: Pat
         now = standing(session)
         assert (now.pruning, now.failing) == (pruning, failing), names
     assert now.screened == 4
+
+
+def test_what_stopped_a_run_is_the_last_that_failed(screened: Path) -> None:
+    session = open_session(load_study(str(screened)), quiet)
+    for number in range(FAILURES_IN_A_ROW):
+        session.optuna_study.add_trial(ended(TrialState.FAIL, network=f"failed {number}"))
+    out = {SCREEN: {"score": "naswot", "clips": 8, "value": 0.0, "out": True}}
+    session.optuna_study.add_trial(ended(TrialState.PRUNED, network="screened out", **out))
+    with pytest.raises(WorldError, match=f"the last, failed {FAILURES_IN_A_ROW - 1}: so"):
+        work(session, quiet)
 
 
 def test_a_space_that_runs_out_ends_the_study(tmp_path: Path) -> None:

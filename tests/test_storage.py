@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -20,8 +21,10 @@ from sqlalchemy.pool import NullPool
 from stsearch.errors import UserError, WorldError
 from stsearch.interrupt import flagged
 from stsearch.search import lock as locks
+from stsearch.search import pool as pools
 from stsearch.search import workers
 from stsearch.search.creation import head
+from stsearch.search.reading import read_study
 from stsearch.search.recognise import COLUMNS, SCHEMA, recognise
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
@@ -164,7 +167,11 @@ def test_another_programs_database_is_left_alone(database: str, which: str, tiny
 def test_an_older_optunas_database_is_left_alone(database: str) -> None:
     storage = optuna.storages.RDBStorage(database)
     storage.engine.dispose()
-    execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'", "DROP TABLE trial_heartbeats")
+    execute(database, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    for to_write in (True, False):
+        with pytest.raises(UserError, match=r"revision v2\.6\.0\.a"):
+            open_storage(database, to_write=to_write)
+    execute(database, "DROP TABLE trial_heartbeats")
     before = dumped(database)
     with pytest.raises(UserError, match=r"revision v2\.6\.0\.a"):
         open_storage(database)
@@ -324,58 +331,85 @@ def test_a_lock_whose_connection_is_cut_guards_no_more_writes(server: str) -> No
     assert study.user_attrs == {"x": 2}
 
 
-def test_one_client_too_many_waits(server: str) -> None:
-    """A role with one connection: the second one comes when the first is gone."""
-    if server.startswith("postgresql"):
-        pytest.importorskip("psycopg")
+def test_a_connection_of_another_thread_that_is_cut_leaves_the_lock_where_it_is(server: str) -> None:
+    """As one of a heartbeat may be: the connection that has the lock is not opened anew, without it."""
+    storage, own = open_storage(server), sqlalchemy.func.pg_backend_pid()
+    cut = "SELECT pg_terminate_backend({}, 5000)"
+    if not server.startswith("postgresql"):
+        own, cut = sqlalchemy.func.connection_id(), "KILL {}"
+
+    def mine(connection: sqlalchemy.Connection) -> int:
+        return int(connection.execute(sqlalchemy.select(own)).scalar_one())
+
+    def is_cut() -> None:
+        with storage.engine.connect() as connection, contextlib.suppress(sqlalchemy.exc.DBAPIError):
+            execute(server, cut.format(mine(connection)))
+            mine(connection)
+
+    with Lock(server, "s", storage.engine):
+        with storage.engine.connect() as connection:
+            before = mine(connection)
+        thread = threading.Thread(target=is_cut)
+        thread.start()
+        thread.join()
+        with storage.engine.connect() as connection:
+            assert mine(connection) == before
+        assert settles(server, 1)
+
+
+@pytest.fixture
+def one_client(server: str) -> Iterator[str]:
+    """The URL of a role that may have one connection to an empty database, which is its own."""
     admin, role = sqlalchemy.make_url(server), f"stsearch_{os.getpid()}"
     if server.startswith("postgresql"):
-        execute(server, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
-        drop = f"DROP ROLE {role}"
+        make = [f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1", f"ALTER DATABASE {admin.database} OWNER TO {role}"]
+        drop = [f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}"]
     else:
         user = f"{role}@'%'"
-        execute(
-            server,
-            f"CREATE USER {user} WITH MAX_USER_CONNECTIONS 1",
-            f"GRANT ALL ON {admin.database}.* TO {user}",
-        )
-        drop = f"DROP USER {user}"
+        make = [f"CREATE USER {user} WITH MAX_USER_CONNECTIONS 1", f"GRANT ALL ON {admin.database}.* TO {user}"]
+        drop = [f"DROP USER {user}"]
+    execute(server, *make)
+    url = admin.set(username=role, password=None)
     try:
-        from stsearch.search.pool import FewConnections
-
-        engine = sqlalchemy.create_engine(admin.set(username=role, password=None), poolclass=FewConnections)
         try:
-            first = engine.connect()
+            sqlalchemy.create_engine(url, poolclass=NullPool).connect().close()
         except sqlalchemy.exc.OperationalError as error:
             pytest.skip(f"a new role may not log in here: {error.orig}")
-        refused = threading.Event()
-        came: list[object] = []
-
-        def second() -> None:
-            with engine.connect() as connection:
-                came.append(connection.execute(sqlalchemy.text("SELECT 1")).scalar())
-
-        from stsearch.search import pool as pools
-
-        full = pools.is_full
-
-        def noted(error: BaseException) -> bool:
-            refused.set()
-            return full(error)
-
-        pools.is_full = noted
-        try:
-            thread = threading.Thread(target=second)
-            thread.start()
-            assert refused.wait(60)
-            assert came == []
-            first.close()
-            thread.join(60)
-            assert came == [1]
-        finally:
-            pools.is_full = full
+        yield url.render_as_string(hide_password=False)
     finally:
-        execute(server, drop)
+        execute(server, *drop)
+
+
+def test_one_client_too_many_waits(one_client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second connection comes when the first is gone."""
+    engine = sqlalchemy.create_engine(one_client, poolclass=pools.FewConnections)
+    first, refused, full = engine.connect(), threading.Event(), pools.is_full
+    came: list[object] = []
+
+    def second() -> None:
+        with engine.connect() as connection:
+            came.append(connection.execute(sqlalchemy.text("SELECT 1")).scalar())
+
+    def noted(error: BaseException) -> bool:
+        refused.set()
+        return full(error)
+
+    monkeypatch.setattr(pools, "is_full", noted)
+    thread = threading.Thread(target=second)
+    thread.start()
+    assert refused.wait(60)
+    assert came == []
+    first.close()
+    thread.join(60)
+    assert came == [1]
+
+
+def test_one_connection_is_enough(one_client: str, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make a database, to open it and to train: who waits for a second one while it has a first may wait forever."""
+    monkeypatch.setattr(pools, "PATIENCE_S", 10)
+    session = open_session(load_study(str(tiny), [f"storage={one_client}", "search.trials=2"]), quiet)
+    work(session, lambda event: None)
+    assert len(read_study("tiny", one_client).complete) == 2
 
 
 def test_a_role_that_may_only_read_gets_one_line(tiny: Path, cli: Cli) -> None:

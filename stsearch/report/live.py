@@ -19,12 +19,14 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.hiding import safe
 from stsearch.interrupt import check
 from stsearch.report.front import minimised, non_dominated
+from stsearch.search.attributes import WORKER
 from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted
 from stsearch.search.training import Event
+from stsearch.search.workers import Crew
 
 _ROWS = 12
 _FRONT = 8
@@ -57,6 +59,7 @@ class Display:
         self.stopped = set(stopped_networks(session.trials()))
         self.own = {trial.number for trial in session.trials() if trial.state.is_finished()}
         self.others: set[int] = set()
+        self.crew = Crew()
         self.already = self.done
         self.workers, self.quiet = workers, quiet
         self.started = time.monotonic()
@@ -116,6 +119,7 @@ class Display:
 
     def _show(self, event: Event) -> None:
         kind = event["event"]
+        self.crew.look()
         if kind in ("note", "clips"):
             if kind == "note" or not self.placed:
                 self._say(f"{kind}: {safe(event['text'])}")
@@ -147,10 +151,14 @@ class Display:
             self.live.update(self._render())
 
     def _count_others(self) -> None:
-        """Networks that another run of the study has trained since this one began."""
+        """Networks that another run of the study has trained since this one began.
+
+        Of this run's own some may be complete before anything is heard of them: processes write by themselves.
+        """
         with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
             complete = {t.number: t for t in self.session.trials() if t.state == TrialState.COMPLETE}
-            new = complete.keys() - self.own - self.others
+            new = {number for number, trial in complete.items() if not self.crew.has(trial.user_attrs.get(WORKER))}
+            new -= self.own | self.others
             if new and not self.others:
                 self._say("note: another run trains networks of this study too; they are counted here")
             self.others |= new

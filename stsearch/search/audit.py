@@ -276,9 +276,10 @@ def _train(
             record = _record(audit.plan, work, clips, device)
     except EvaluationFailed as error:  # one network's fault must not end the audit; its trial keeps the reason
         reason = shortened(str(error))
-        keep(partial(trial.set_user_attr, REASON, reason))
-        if keep(partial(tell, study, trial, TrialState.FAIL, None)):
-            emit({"event": "failed", **work._asdict(), "reason": reason})
+        with contextlib.suppress(UpdateFinishedTrialError):  # it had been given up: the network is trained again
+            keep(partial(trial.set_user_attr, REASON, reason))
+            if keep(partial(tell, study, trial, TrialState.FAIL, None)):
+                emit({"event": "failed", **work._asdict(), "reason": reason})
         return
     except BaseException:  # Ctrl-C, or the world failed: the training is open again
         with contextlib.suppress(*STORAGE_ERRORS):

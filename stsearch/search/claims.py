@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,7 +32,8 @@ def begin_trial(
         connection.execute(
             sa.select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update()
         )
-        begun = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": datetime.now()}
+        now = datetime.now(UTC).replace(tzinfo=None)  # as Optuna keeps it
+        begun = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": now}
         (trial_id,) = connection.execute(sa.insert(trials).values(begun)).inserted_primary_key or (None,)
         assert trial_id is not None
         before = sa.select(sa.func.count()).where(trials.c.study_id == study_id, trials.c.trial_id < trial_id)

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from stsearch.errors import UserError
 from stsearch.search.lock import Lock, folder_lock
-from stsearch.search.place import connect, parse_url, shown, sqlite_file
+from stsearch.search.place import connect, engine_of, parse_url, shown, sqlite_file
 from stsearch.search.recognise import Recognised, not_ours, recognise
 
 _MAKING = ".making"
@@ -28,18 +28,19 @@ def make_whole(text: str) -> None:
     file = sqlite_file(parse_url(text))
     if not _is_empty_file(file):
         with connect(text) as connection:
-            if _settled(recognise(connection), text):
+            if settled(recognise(connection), text):
                 return
-    with folder_lock(file.parent) if file else Lock(text, "open"):
+    engine = engine_of(text)
+    with folder_lock(file.parent) if file else Lock(text, "open", engine):
         if file is not None:
             _sweep(file)
             if _is_empty_file(file):
                 _make_beside(file)
                 return
-        with connect(text) as connection:
+        with engine.connect() as connection:  # on a server the one that has the lock
             found = recognise(connection)
             connection.rollback()
-            if _settled(found, text):
+            if settled(found, text):
                 return
             _refuse_twins(connection, found, text)
             if file is not None:
@@ -53,7 +54,7 @@ def _is_empty_file(file: Path | None) -> bool:
     return file is not None and (not file.exists() or (file.is_file() and file.stat().st_size == 0))
 
 
-def _settled(found: Recognised, text: str) -> bool:
+def settled(found: Recognised, text: str) -> bool:
     """Whether nothing is to be made; ``UserError`` where nothing may be."""
     if found.state == "other":
         raise not_ours(found, text)

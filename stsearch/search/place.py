@@ -219,16 +219,20 @@ def exists(text: str) -> bool:
     return file is None or file.is_file()
 
 
-@contextlib.contextmanager
-def connect(text: str) -> Iterator[sa.Connection]:
-    """A connection for reading, closed at the end. The database must exist (see ``exists``)."""
+def engine_of(text: str) -> sa.Engine:
+    """What connects to a database, with no connection yet."""
     url = parse_url(text)
     arguments = {"timeout": SQLITE_WAIT_S} if sqlite_file(url) else {}
     try:
-        engine = sa.create_engine(url, poolclass=FewConnections, connect_args=arguments)
+        return sa.create_engine(url, poolclass=FewConnections, connect_args=arguments)
     except ModuleNotFoundError as error:
         raise needs_driver(url, error) from None
-    with engine.connect() as connection:
+
+
+@contextlib.contextmanager
+def connect(text: str) -> Iterator[sa.Connection]:
+    """A connection for reading, closed at the end. The database must exist (see ``exists``)."""
+    with engine_of(text).connect() as connection:
         yield connection
 
 

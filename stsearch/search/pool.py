@@ -84,6 +84,14 @@ class FewConnections(Pool):
                     raise
             pause(random.uniform(0.05, 0.3))  # noqa: S311 - so that many do not come at one moment
 
+    def _invalidate(self, connection: Any, exception: BaseException | None = None, _checkin: bool = True) -> None:
+        """Give up a connection that was cut, and no other one.
+
+        SQLAlchemy would open all older ones anew, so that the kept one went on without its lock.
+        """
+        if _checkin and getattr(connection, "is_valid", False):
+            connection.invalidate(exception)
+
     def dispose(self) -> None:
         """Close what is idle."""
         self.let_go()

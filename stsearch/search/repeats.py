@@ -31,6 +31,7 @@ from stsearch.search.attributes import (
     REPEATS,
     WORKER,
 )
+from stsearch.search.claims import begin_trial
 from stsearch.search.confidence import draw_fronts, gains, measured
 from stsearch.search.metrics import ACCURACIES, KEPT
 from stsearch.search.packed import whole
@@ -38,6 +39,7 @@ from stsearch.search.patience import persist
 from stsearch.search.proposals import failed_by_itself
 from stsearch.search.records import keep_record, plain
 from stsearch.search.session import Session, bury_trials
+from stsearch.search.shown import Begun
 from stsearch.search.storage import this_worker
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture, parse_placement
@@ -219,12 +221,21 @@ def run_repeat(session: Session, emit: Emit) -> bool:
     assert study is not None
     one_trial(
         session,
-        study,
+        Begun(study, partial(_claim, session, study, chosen)),
         lambda trial, done: _objective(session, study, trial, chosen, emit, done),
         emit,
         lambda network: f"a repeat of {network} came after it had been given up; it is trained again",
     )
     return True
+
+
+def _claim(session: Session, study: OptunaStudy, chosen: Repeat) -> int:
+    """Begin the trial of a repeat, whole or not at all, and give the lock back."""
+    attributes = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
+    attributes |= {ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}
+    number = begin_trial(session.storage, study._study_id, {}, attributes, {})
+    session.lock.release()
+    return number
 
 
 def _objective(
@@ -235,10 +246,6 @@ def _objective(
     emit: Emit,
     done: list[Event],
 ) -> tuple[float, ...]:
-    names = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
-    for name, value in {**names, ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}.items():
-        trial.set_user_attr(name, value)
-    session.lock.release()
     named = {"trial": chosen.trial, "network": chosen.network, ARCHITECTURE: chosen.architecture.id}
     about = {**named, **chosen.costs, "again": chosen.number}
     emit({"event": "start", **about})

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -43,6 +42,7 @@ from stsearch.search.screening import without_screened
 from stsearch.search.spec import Study, difference
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.search.tally import Tally
+from stsearch.search.workers import Silence
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
@@ -66,8 +66,8 @@ class Session:
     lock: Lock
     data: ClipData
     device: torch.device
-    started: datetime = field(default_factory=datetime.now)
-    """failures before this moment do not stop this run"""
+    first: int = 0
+    """trials that there were when it was opened: their failures do not stop this run"""
     repeats: OptunaStudy | None = None
     """further trainings of its networks, once there are any"""
     own: str = ""
@@ -81,6 +81,8 @@ class Session:
     """proposals in a row of which another worker was quicker to begin the network"""
     missed: float = float("-inf")
     """when the storage was last found away, by ``time.monotonic``"""
+    silence: Silence = field(default_factory=lambda: Silence(3 * HEARTBEAT_S))
+    """whose signs of life are missing"""
     note: Callable[[str], None] = field(default=lambda text: None)
     """tells a line to whoever runs this"""
 
@@ -261,7 +263,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     optuna_study.sampler = sampler
     sampler.view = partial(_view, study)
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
-    return Session(study, storage, optuna_study, sampler, lock, data, device, own=own, more=more)
+    first = len(optuna_study.get_trials(deepcopy=False))
+    return Session(study, storage, optuna_study, sampler, lock, data, device, first=first, own=own, more=more)
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
@@ -306,7 +309,8 @@ def bury_dead(session: Session) -> list[FrozenTrial]:
         for key, value in session.optuna_study.user_attrs.items():
             if not key.startswith(REFERENCE) or value["state"] != "running":
                 continue
-            if surely_dead(value.get(WORKER)) or time.time() - value["beat"] > REFERENCE_PATIENCE_S:
+            worker, silent = value.get(WORKER), time.time() - value["beat"]
+            if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
                 session.optuna_study.set_user_attr(key, {"state": "open"})
     return bury_trials(session, session.optuna_study)
 
@@ -319,9 +323,11 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     if not running:
         return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(study)  # workers of other machines, by their heartbeat
+        silent = set(storage._get_stale_trial_ids(study._study_id))  # workers of other machines, by their heartbeat
+        for trial in running:
+            if session.silence.is_over(trial, trial._trial_id in silent):
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
     me = this_worker()
     for trial in running:
         worker = trial.user_attrs.get(WORKER)
@@ -367,7 +373,7 @@ def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> S
     """Count the trials, those of ``session`` by default."""
     trials = session.trials() if trials is None else trials
     tally = session.tally
-    running = tally.add(trials, session.started)
+    running = tally.add(trials, session.first)
     return Standing(
         complete=tally.complete,
         running=running,

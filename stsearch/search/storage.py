@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from stsearch.errors import UserError, WorldError
-from stsearch.search.creation import make_whole
+from stsearch.search.creation import make_whole, settled
 from stsearch.search.lock import Lock as Lock
 from stsearch.search.place import (
     SQLITE_WAIT_S,
@@ -57,7 +57,7 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
             raise UserError(f"there is no storage {shown(url)}")
         else:
             with connect(text) as connection:
-                check_whole(connection, text)
+                settled(check_whole(connection, text), text)
         storage = _opened(text, file)
         if file is not None and to_write:
             _tune_sqlite(storage.engine)
@@ -68,10 +68,6 @@ def open_storage(text: str, *, to_write: bool = True) -> RDBStorage:
         raise UserError(f"cannot open the storage {shown(url)}: {reason_of(error)}") from None
     except OSError as error:
         raise WorldError(f"cannot open the storage {shown(url)}: {error.strerror or error}") from None
-    except RuntimeError as error:  # Optuna's word for a schema of another version
-        raise UserError(
-            f"the storage {shown(url)} is of another Optuna version: {str(error).splitlines()[0]}"
-        ) from None
     return storage
 
 
@@ -97,6 +93,7 @@ def _opened(text: str, file: Path | None) -> RDBStorage:
             heartbeat_interval=HEARTBEAT_S,
             grace_period=3 * HEARTBEAT_S,
             skip_table_creation=True,
+            skip_compatibility_check=True,  # ``settled`` has looked, and needed no second connection beside a first
         )
 
 

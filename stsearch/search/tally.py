@@ -29,20 +29,20 @@ class Tally:
     _recent: list[FrozenTrial] = field(default_factory=list)
     """begun since this run was, the last to end last"""
 
-    def add(self, trials: Sequence[FrozenTrial], since: datetime) -> int:
-        """Count those that ended since the last time; how many are running."""
+    def add(self, trials: Sequence[FrozenTrial], first: int) -> int:
+        """Count those that ended since the last time; how many are running. Those of this run begin at ``first``."""
         running = 0
         for trial in trials:
             if trial.number in self._counted:
                 continue
             if trial.state.is_finished():
                 self._counted.add(trial.number)
-                self._count(trial, since)
+                self._count(trial, first)
             elif trial.state == TrialState.RUNNING:
                 running += 1
         return running
 
-    def _count(self, trial: FrozenTrial, since: datetime) -> None:
+    def _count(self, trial: FrozenTrial, first: int) -> None:
         own = failed_by_itself(trial)
         if trial.state == TrialState.FAIL and not own:
             return
@@ -50,8 +50,8 @@ class Tally:
         self.screened += is_screened(trial)
         self.failed += own
         self.halted += is_stopped(trial)
-        if trial.datetime_start and trial.datetime_start >= since:
-            insort(self._recent, trial, key=lambda t: (t.datetime_complete or since, -t.number))
+        if trial.number >= first:
+            insort(self._recent, trial, key=lambda t: (t.datetime_complete or datetime.min, -t.number))
 
     @property
     def failing(self) -> int:

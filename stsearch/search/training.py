@@ -32,6 +32,8 @@ _LONGEST_REASON = 2000
 """Characters of a reason that are kept."""
 _BEAT_AGAIN_S = 1.0
 """Time to the next sign of life where the last one could not be written."""
+_LAST_BEAT_S = 5.0
+"""A sign of life that waits for a server longer than this holds up nobody: neither Ctrl-C nor the next training."""
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -184,7 +186,7 @@ def _heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join()
+        thread.join(_LAST_BEAT_S)
 
 
 @contextlib.contextmanager
@@ -203,6 +205,8 @@ def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit) -> I
     except KeyboardInterrupt as error:
         _interrupted(trial, asked_by(error))
         raise
+    except Unwritable:
+        raise  # the network's own, should it come again: ``_lost_again`` says which
     except WorldError as error:
         _interrupted(trial, str(error))
         raise

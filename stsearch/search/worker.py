@@ -18,7 +18,6 @@ from stsearch.interrupt import check, flagged, pause
 from stsearch.nets.count import counted_flops
 from stsearch.search.attributes import (
     ARCHITECTURE,
-    INTERRUPTED,
     NETWORK,
     REASON,
     RECORD,
@@ -32,7 +31,7 @@ from stsearch.search.halving import GoingOn, course_of, next_going_on, reference
 from stsearch.search.metrics import MEASURED
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
-from stsearch.search.proposals import Proposal
+from stsearch.search.proposals import Proposal, failed_by_itself
 from stsearch.search.records import (
     describe,
     full_record,
@@ -160,8 +159,7 @@ def _check_luck(session: Session, now: Standing) -> None:
 
 
 def _stopped_by_failures(session: Session, count: int) -> str:
-    failed = [t for t in session.trials() if REASON in t.user_attrs and not t.user_attrs.get(INTERRUPTED)]
-    last = max(failed, key=lambda t: t.number)
+    last = max(filter(failed_by_itself, session.trials()), key=lambda t: t.number)
     return (
         f"stopped: {count} networks failed one after the other, the last, {last.user_attrs[NETWORK]}: "
         f"{last.user_attrs[REASON]}. The same command goes on with other networks, with --retry-failed with these"

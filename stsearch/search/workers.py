@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import multiprocessing
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,6 +91,50 @@ def surely_dead(worker: object) -> bool:
         pass
     born = _born(pid)
     return (bool(born) and bool(worker.get("born")) and born != worker["born"]) or born == "dead"
+
+
+class Crew:
+    """This process and those that it started, seen while they were there."""
+
+    def __init__(self) -> None:
+        self._pids = {os.getpid()}
+        self.look()
+
+    def look(self) -> None:
+        """Take note of those that are there now."""
+        self._pids.update(child.pid for child in multiprocessing.active_children() if child.pid is not None)
+
+    def has(self, worker: object) -> bool:
+        """Whether the process ``this_worker`` described is one of them."""
+        return isinstance(worker, dict) and worker.get("host") == _host() and worker.get("pid") in self._pids
+
+
+def surely_alive(worker: object) -> bool:
+    """Whether the process ``this_worker`` described is on this machine, and there."""
+    if not isinstance(worker, dict) or not _place() or worker.get("host") != _host():
+        return False
+    return bool(worker.get("born")) and _born(int(worker["pid"])) == worker["born"]
+
+
+class Silence:
+    """How long trials of this machine's living workers have been without a sign of life, as far as this process saw.
+
+    Where the machine slept, or its clock was set, none could give one, and each needs a while for the next.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since: dict[int, float] = {}
+
+    def is_over(self, trial: FrozenTrial, silent: bool) -> bool:
+        """Whether the worker of a running trial, which is ``silent`` at this moment, is not waited for any longer."""
+        if not silent:
+            self._since.pop(trial._trial_id, None)
+            return False
+        if not surely_alive(trial.user_attrs.get(WORKER)):
+            return True
+        since = self._since.setdefault(trial._trial_id, time.monotonic())
+        return time.monotonic() - since > self._patience
 
 
 def at_work(trials: Iterable[FrozenTrial]) -> list[str]:
