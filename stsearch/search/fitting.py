@@ -7,10 +7,16 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
+from optuna.storages import RDBStorage
+
 from stsearch.data.videos import ClipData
+from stsearch.errors import UserError
 from stsearch.evaluate.halving import HalvingRecipe
-from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe
-from stsearch.search.spec import Study
+from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, as_begun
+from stsearch.search.attributes import SPEC
+from stsearch.search.metrics import direction_of
+from stsearch.search.reading import check_format
+from stsearch.search.spec import Study, difference
 
 CLIPS_PER_CLASS = 600
 """training clips that a proxy sees of each class, over all epochs, where nobody says how many epochs"""
@@ -64,3 +70,33 @@ def _with(study: Study, changes: Mapping[str, Any]) -> Study:
         return study
     changed = type(recipe).model_validate({**recipe.model_dump(), **changes})
     return replace(study, spec=study.spec.model_copy(update={"evaluate": changed}))
+
+
+def stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None:
+    """How the study was begun, if it was; ``UserError`` for one that is not stsearch's."""
+    known = [s for s in storage.get_all_studies() if s.study_name == study.name]
+    if not known:
+        return None
+    stored = known[0].user_attrs.get(SPEC)
+    if isinstance(stored, dict):
+        check_format(study.name, stored)
+        identity: dict[str, Any] = stored["identity"]
+        return {**identity, "evaluate": as_begun(identity["evaluate"])}
+    directions = [direction.name.lower() for direction in storage.get_study_directions(known[0]._study_id)]
+    wanted = [direction_of(name) for name in study.spec.objectives]
+    if storage.get_n_trials(known[0]._study_id) or directions != [direction.lower() for direction in wanted]:
+        raise UserError(
+            f"the storage holds a study {study.name!r} that stsearch did not begin; choose another name or storage"
+        )
+    return None  # its creator was killed between two writes
+
+
+def refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapping[str, Any]) -> None:
+    """``UserError`` with every setting of ``current`` that is not as the study was begun with."""
+    changes = difference(stored, current) if stored is not None else []
+    if changes:
+        lines = "".join(f"\n  {change}" for change in changes)
+        raise UserError(
+            f"the study {study.name!r} in its storage was begun otherwise; go on with the old settings, or begin "
+            f"another with --set name=OTHER. Changed:{lines}"
+        )

@@ -24,22 +24,20 @@ from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.evaluators import EVALUATORS
-from stsearch.evaluate.recipe import as_begun
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.asked import grown
 from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
-from stsearch.search.fitting import as_begun_with, fitted
+from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
 from stsearch.search.halving import once_per_network, recipe_of
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
 from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.proposals import Proposal
-from stsearch.search.reading import check_format
 from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.screening import without_screened
-from stsearch.search.spec import Study, difference
+from stsearch.search.spec import Study
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.search.tally import Tally
 from stsearch.search.workers import Silence
@@ -192,35 +190,6 @@ def reference_point(study: Study, table: CostTable) -> dict[str, float]:
     return point
 
 
-def _stored_identity(storage: RDBStorage, study: Study) -> dict[str, Any] | None:
-    """How the study was begun, if it was; ``UserError`` for one that is not stsearch's."""
-    known = [s for s in storage.get_all_studies() if s.study_name == study.name]
-    if not known:
-        return None
-    stored = known[0].user_attrs.get(SPEC)
-    if isinstance(stored, dict):
-        check_format(study.name, stored)
-        identity: dict[str, Any] = stored["identity"]
-        return {**identity, "evaluate": as_begun(identity["evaluate"])}
-    directions = [direction.name.lower() for direction in storage.get_study_directions(known[0]._study_id)]
-    wanted = [direction_of(name) for name in study.spec.objectives]
-    if storage.get_n_trials(known[0]._study_id) or directions != [direction.lower() for direction in wanted]:
-        raise UserError(
-            f"the storage holds a study {study.name!r} that stsearch did not begin; choose another name or storage"
-        )
-    return None  # its creator was killed between two writes
-
-
-def _refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mapping[str, Any]) -> None:
-    changes = difference(stored, current) if stored is not None else []
-    if changes:
-        lines = "".join(f"\n  {change}" for change in changes)
-        raise UserError(
-            f"the study {study.name!r} in its storage was begun otherwise; go on with the old settings, or begin "
-            f"another with --set name=OTHER. Changed:{lines}"
-        )
-
-
 def open_session(study: Study, progress: Progress, *, retry_failed: bool = False) -> Session:
     """Begin or resume ``study``: everything is checked before anything is written.
 
@@ -238,21 +207,21 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     if storage is None:
         check_place(study.storage_url)
     with opening(study.storage_url):
-        already = _stored_identity(storage, study) if storage is not None else None
+        already = stored_identity(storage, study) if storage is not None else None
     study, more = grown(as_begun_with(study, already), already)
     identity = plain(study.identity())
     if study.measured:
         asked = study.spec.measure
         identity["measured_on"] = plain(comparable(Setting(device, asked.precision, threads=asked.threads)))
     if already is not None:
-        _refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
+        refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
     clip = study.proxy_clip()
     data = opened.load(clip.frames, clip.height, progress)
     if already is None:
         study = fitted(study, data)
         identity["evaluate"] = plain(study.identity())["evaluate"]
     identity["data_fingerprint"] = data.fingerprint
-    _refuse_change(study, already, identity)
+    refuse_change(study, already, identity)
     storage = storage or open_storage(study.storage_url)
     lock = Lock(study.storage_url, study.name, storage.engine)
     with opening(study.storage_url), lock:
@@ -276,8 +245,8 @@ def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
 def _create_or_load(
     study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], data: ClipData, more: int
 ) -> OptunaStudy:
-    stored = _stored_identity(storage, study)
-    _refuse_change(study, stored, identity)
+    stored = stored_identity(storage, study)
+    refuse_change(study, stored, identity)
     optuna_study = optuna.create_study(
         storage=storage,
         study_name=study.name,
