@@ -19,14 +19,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import pi
 from typing import Literal
 
 import torch
 from pydantic import field_validator
 
-from stsearch.data.rendering import MOTIONS, Draw, MotionPair, Pose, over, paired, texture
-from stsearch.data.videos import ClipData, channel_statistics
+from stsearch.data.rendering import MOTIONS, Batch, Draw, MotionPair, Pose, over, reversed_too, texture
+from stsearch.data.videos import ClipData, VideoSet, channel_statistics
 from stsearch.schema import Strict
 
 _DISTRACTORS = 2
@@ -74,6 +75,10 @@ def render(pair: MotionPair, count: int, frames: int, size: int, generator: torc
     contrast, light = draw.uniform(35, 55, 1, 1, 1, 1), draw.uniform(100, 155, 1, 1, 1, 1)
     noise = 4.0 * torch.randn(picture.shape, generator=generator)
     return (light + contrast * picture + noise).round().clamp(0, 255).to(torch.uint8)
+
+
+def _forward(pair: MotionPair, frames: int, size: int, generator: torch.Generator, count: int) -> torch.Tensor:
+    return render(pair, count, frames, size, generator)
 
 
 class MotionsRecipe(Strict):
@@ -126,12 +131,18 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
     generator = torch.Generator().manual_seed(recipe.seed)
     pairs = recipe.classes // 2
 
-    def forward(pair: int, count: int) -> torch.Tensor:
-        return render(MOTIONS[pair], count, frames, canvas, generator)
+    def split(videos: int) -> VideoSet:
+        per_pair = [videos // 2 // pairs + (number < videos // 2 % pairs) for number in range(pairs)]
+        return reversed_too(
+            [
+                Batch(partial(_forward, MOTIONS[k], frames, canvas, generator), n, 2 * k, 2 * k + 1)
+                for k, n in enumerate(per_pair)
+            ],
+            frames,
+        )
 
-    train = paired(pairs, recipe.clips, frames, forward)
-    splits = {"train": train}
-    splits["val"] = paired(pairs, recipe.val_clips, frames, forward)
+    train = split(recipe.clips)
+    splits = {"train": train, "val": split(recipe.val_clips)}
     assert isinstance(train.frames, torch.Tensor)
     mean, std = channel_statistics(train.frames)
     key = repr((sorted(recipe.model_dump().items()), frames, size, RENDERING))

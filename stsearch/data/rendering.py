@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import pi
 
@@ -87,17 +87,23 @@ class Draw:
         return low + (high - low) * torch.rand(self.count, *shape, generator=self.generator)
 
 
-def texture(draw: Draw, slowest: float, fastest: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def texture(
+    draw: Draw, slowest: float, fastest: float, along: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> Waves:
     """A coloured texture on the plane: plane waves, from slow to fast. Maps ``(N, ...)`` to ``(N, ..., 3)``.
 
     Fast waves show motion to a network that sees time early, at full resolution; slow ones also
-    to one that sees it late.
+    to one that sees it late. ``along`` is a colour ``(3,)`` and the share ``(N, 1)`` in which waves change it, in place
+    of colours drawn for each wave.
     """
     angle = draw.uniform(0, 2 * pi, _WAVES)
     step = (fastest - slowest) / _WAVES
     frequency = slowest + step * (torch.arange(_WAVES) + draw.uniform(0, 1, _WAVES))
     wave = torch.stack([frequency * angle.cos(), frequency * angle.sin(), draw.uniform(0, 2 * pi, _WAVES)], -1)
     colour = draw.uniform(-1, 1, _WAVES, 3)
+    if along is not None:
+        direction, share = along[0], along[1][..., None]
+        colour = (1 - share) * colour + share * direction * draw.uniform(0.6, 1.2, _WAVES, 1)
     base = draw.uniform(-0.6, 0.6, 3)
 
     def paint(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -115,21 +121,29 @@ def over(picture: torch.Tensor, layer: torch.Tensor, mask: torch.Tensor) -> torc
     return picture + mask[..., None] * (layer - picture)
 
 
-def paired(pairs: int, videos: int, frames: int, render: Callable[[int, int], torch.Tensor]) -> VideoSet:
-    """``videos`` videos, half of them forwards, the other half the same ones backwards.
+@dataclass(frozen=True)
+class Batch:
+    """Videos to render, and their classes."""
 
-    ``render(pair, count)`` gives forward ones, uint8 ``(N, T, H, W, 3)``; classes ``2 * pair`` are forward,
-    ``2 * pair + 1`` backward.
-    """
-    per_pair = [videos // 2 // pairs + (number < videos // 2 % pairs) for number in range(pairs)]
+    render: Callable[[int], torch.Tensor]
+    """so many of them, uint8 ``(N, T, H, W, 3)``"""
+    count: int
+    forward: int
+    """class of the videos"""
+    backward: int
+    """class of the same run backwards"""
+
+
+def reversed_too(batches: Sequence[Batch], frames: int) -> VideoSet:
+    """All videos of ``batches``, and each of them backwards."""
     parts: list[torch.Tensor] = []
     labels: list[int] = []
-    for number, count in enumerate(per_pair):
-        for begin in range(0, count, _CHUNK):
-            some = min(_CHUNK, count - begin)
-            forward = render(number, some)
+    for batch in batches:
+        for begin in range(0, batch.count, _CHUNK):
+            some = min(_CHUNK, batch.count - begin)
+            forward = batch.render(some)
             parts += [forward, forward.flip(1)]
-            labels += [2 * number] * some + [2 * number + 1] * some
+            labels += [batch.forward] * some + [batch.backward] * some
     total = len(labels)
     return VideoSet(
         frames=torch.cat(parts).flatten(0, 1),

@@ -19,6 +19,7 @@ from stsearch.data.benchmarks import (
 from stsearch.data.build import load_videos
 from stsearch.data.cache import Progress
 from stsearch.data.folder import FolderRecipe, list_folder
+from stsearch.data.graded import Graded, GradedRecipe
 from stsearch.data.listing import Listing
 from stsearch.data.lists import ListRecipe, list_videos
 from stsearch.data.motions import Motions, MotionsRecipe
@@ -71,6 +72,7 @@ def of_files(recipe: type[VideoRecipe], listing: Callable[[Any], Listing]) -> So
 
 DATASETS: Registry[Source] = Registry("data set")
 DATASETS.add("motions", Source(MotionsRecipe, Motions))
+DATASETS.add("graded", Source(GradedRecipe, Graded))
 DATASETS.add("folder", of_files(FolderRecipe, list_folder))
 DATASETS.add("list", of_files(ListRecipe, list_videos))
 DATASETS.add("kinetics", of_files(KineticsRecipe, list_kinetics))

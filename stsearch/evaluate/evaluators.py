@@ -19,7 +19,7 @@ from stsearch.errors import unknown
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.evaluate.train import Epoch, EvaluationFailed, Rung, Training, train
-from stsearch.nets.build import build
+from stsearch.nets.build import build, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
@@ -200,6 +200,7 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
     built = sum(parameter.numel() for parameter in network.parameters())
     if built != expected:
         raise EvaluationFailed(f"the closed form says {expected:,} parameters, the built network has {built:,}")
+    scale_branches(network, task.recipe.residual_scale)
     if task.recipe.paired:
         generator = torch.Generator().manual_seed(_seed_of(f"{task.seed} clips {repeat}"))
     return network, generator

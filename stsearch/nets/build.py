@@ -131,6 +131,15 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
             nn.init.zeros_(module.bias)
 
 
+def scale_branches(network: nn.Module, scale: float) -> None:
+    """Let the last BatchNorm of every residual branch begin at ``scale`` in place of 1."""
+    for block in network.modules():
+        if isinstance(block, Residual):
+            norms = [module for module in block.main.modules() if isinstance(module, nn.BatchNorm3d)]
+            if norms:
+                nn.init.constant_(norms[-1].weight, scale)
+
+
 def build(
     architecture: Architecture, clip: ClipShape, classes: int, *, generator: torch.Generator | None = None
 ) -> VideoNet:
