@@ -82,7 +82,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             if own[0][key] is not None
         )
         each = " ".join(f"{row['top1']:.0f}" for row in sorted(own, key=lambda row: row["seed"]))
-        yield f"{name:32s} {mean['top1']:5.1f} ({each}){parts} | loss {mean['train_loss']:.2f} | {mean['seconds']:.0f} s"
+        parts += f" | loss {mean['train_loss']:.2f} | {mean['seconds']:.0f} s"
+        yield f"{name:32s} {mean['top1']:5.1f} ({each}){parts}"
     by = {(row["network"], row["seed"]): row["top1"] for row in rows}
     whole = [name for name in names if all((name, seed) in by for seed in seeds)]
     values = np.array([[by[name, seed] for seed in seeds] for name in whole])
