@@ -333,7 +333,9 @@ def test_what_a_training_took_does_not_depend_on_the_time_zone(
 
 def test_a_nan_loss_fails_its_trial_and_the_study_goes_on(tiny: Path, elsewhere: Callable[[str], None]) -> None:
     elsewhere("Asia/Tokyo")
-    study = load_study(str(tiny), ["evaluate.lr=100", "evaluate.epochs=40", "evaluate.weight_decay=1.0"])
+    study = load_study(
+        str(tiny), ["evaluate.optimizer=sgd", "evaluate.lr=100", "evaluate.epochs=40", "evaluate.weight_decay=1.0"]
+    )
     events: list[Event] = []
     session = open_session(study, quiet)
     with pytest.raises(WorldError, match=f"stopped: {FAILURES_IN_A_ROW} networks failed one after the other"):

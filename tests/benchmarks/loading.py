@@ -153,7 +153,7 @@ def measured(
     device, per_epoch = torch.device(options.device), options.videos // BATCH
     rate = synthetic(architecture, clip, per_epoch, device)
     epochs = max(1, round(options.seconds * rate / options.videos))
-    plain = TrainRecipe(epochs=epochs, batch=BATCH, lr=LR, video_clips=1)
+    plain = TrainRecipe(optimizer="sgd", epochs=epochs, batch=BATCH, lr=LR, video_clips=1)
     resized = plain.model_copy(update={"augment": Augment(crop="resized", jitter=0.4)})
     ways: list[Callable[[], float]] = [
         partial(synthetic, architecture, clip, epochs * per_epoch, device),
@@ -353,7 +353,7 @@ def train_ours(architecture: Architecture, data: ClipData, clip: ClipShape, epoc
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
     network = build(architecture.scaled(WIDTH), clip, len(data.classes), generator=generator)
-    recipe = TrainRecipe(epochs=epochs, batch=BATCH, lr=LR, video_clips=1)
+    recipe = TrainRecipe(optimizer="sgd", epochs=epochs, batch=BATCH, lr=LR, video_clips=1)
     return train(
         network, data, recipe, frames=clip.frames, size=clip.height, generator=generator, device=torch.device("cpu")
     ).clip_top1
