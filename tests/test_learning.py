@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import math
@@ -159,7 +160,7 @@ def test_records_of_earlier_versions(there: dict[str, str], tmp_path: Path, monk
     """They know neither training accuracy, validation loss, steps nor predictions; still earlier ones no confusion."""
     (tmp_path / "studies").mkdir()
     for name in ("long", "short"):
-        (tmp_path / "studies" / f"{name}.db").write_bytes(Path(f"studies/{name}.db").read_bytes())
+        _copied(Path(f"studies/{name}.db"), tmp_path / "studies" / f"{name}.db")
     monkeypatch.chdir(tmp_path)
     for gone, majority in ((("predictions",), 25), (("predictions", "confusion"), None)):
         for name, verdict in (("long", "learnt"), ("short", "not learnt")):
@@ -174,6 +175,12 @@ def test_records_of_earlier_versions(there: dict[str, str], tmp_path: Path, monk
     _forget("long", ("curve",))
     assert learning_in("long") is None
     assert "Chance is" not in html(report_of(read_study("long")))
+
+
+def _copied(database: Path, to: Path) -> None:
+    """A copy of a database, with what its log holds that is open elsewhere in this process."""
+    with contextlib.closing(sqlite3.connect(database)) as old, contextlib.closing(sqlite3.connect(to)) as new:
+        old.backup(new)
 
 
 def _forget(study: str, gone: tuple[str, ...]) -> None:
