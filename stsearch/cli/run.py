@@ -22,6 +22,7 @@ from stsearch.interrupt import flagged, number_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from stsearch.report.pareto import Pareto
     from stsearch.search.spec import Study
 
 
@@ -44,7 +45,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from rich.console import Console
 
     from stsearch.report.live import Display, Reading
-    from stsearch.report.pareto import pareto_of
+    from stsearch.report.pareto import pareto_of, whole
     from stsearch.report.tables import print_pareto
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
@@ -79,30 +80,38 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
-    result = reopened(place, lambda: pareto_of(read_study(chosen.name, place)))
+    result = reopened(place, lambda: whole(pareto_of(read_study(chosen.name, place))))
     if form == "json":
         print_json(result.as_dict())
         return
     print_pareto(result, Console())
-    _say_next(study, overrides, chosen, result.front[-1].trial if result.front else None)
+    _say_next(study, overrides, chosen, result)
 
 
 def _note(console: Console, text: str) -> None:
     console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _say_next(study: str, overrides: Sequence[str], chosen: Study, trial: int | None) -> None:
+def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Pareto) -> None:
     """What to type after a run; a database's password is not repeated."""
+    from stsearch.report.audit_plan import LEAST
+    from stsearch.report.learning_text import remedy
     from stsearch.search.place import shown
 
+    trial = result.front[-1].trial if result.front else None
+
     place = ["--storage", shown(chosen.storage_url)] if chosen.spec.storage is not None else []
-    given = ("storage", "search.trials")
-    sets = [f"--set={safe(text)}" for text in overrides if text.partition("=")[0].strip() not in given]
+    kept = [(text.partition("=")[0].strip(), f"--set={safe(text)}") for text in overrides]
+    sets = [text for key, text in kept if key not in ("storage", "search.trials")]
+    alike = [text for key, text in kept if key not in ("storage", "name")]
     more = f"--set=search.trials={2 * chosen.spec.search.trials}"
+    better = remedy(result.learning) if result.learning else []
     lines = [
         [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
         [_program(), "report", chosen.name, *place],
         *([[_program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
+        *([[_program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
+        *([[_program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
         [_program(), "run", study, *sets, *place, more],
     ]
     click.echo("\nNext:")

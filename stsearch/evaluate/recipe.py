@@ -45,8 +45,6 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
     },
 }
 """What a recipe does not say; docs/results/recipe.md has the evidence."""
-BEFORE: Mapping[str, Any] = {"optimizer": "sgd", "label_smoothing": 0.0, "residual_scale": 1.0, "paired": False}
-"""How studies were trained that were begun before there were such keys."""
 
 
 class LoopRecipe(Strict, ABC):
@@ -119,12 +117,6 @@ class TrainRecipe(LoopRecipe):
     def length(self) -> int:
         """``epochs``."""
         return self.epochs
-
-
-def as_begun(evaluate: Mapping[str, Any]) -> dict[str, Any]:
-    """A section as an earlier version stored it, with what that version did and had no key for."""
-    trains = evaluate.get("name") in ("train", "halving", "nni-oneshot")
-    return {**BEFORE, **evaluate} if trains and "optimizer" not in evaluate else dict(evaluate)
 
 
 def learning_rate(recipe: LoopRecipe, step: int, steps_per_epoch: int) -> float:

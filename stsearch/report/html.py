@@ -19,12 +19,15 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stsearch.report.audit_plan import LEAST
 from stsearch.report.canvas import svg
 from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
 from stsearch.report.draw import drawing
 from stsearch.report.effect_tables import effect_row
 from stsearch.report.effects_text import cost_unit
+from stsearch.report.learning import FITTED, TAKEN_OFF
+from stsearch.report.learning_text import figures
 from stsearch.report.page import MOST, Network, Report, duration
 from stsearch.report.page_plots import plots
 from stsearch.report.pareto import shown_value, unit_of
@@ -120,6 +123,8 @@ def _context(report: Report) -> dict[str, Any]:
         "effect_rows": [effect_row(report.effects, c) for c in report.contrasts] if report.effects else [],
         "costs_said": _costs_said(report),
         "cost_head": cost_unit(report.effects.cost)[1] if report.effects else "",
+        "compared_with": figures(report.pareto.learning),
+        "learnt": [(n.record.network, found) for n in detailed if (found := report.learnt(n))],
         "curves": [_svg(learning_curve(n.curves, n.record.network, beside)) for n in detailed],
         "confusions": list(_confusions(report, front)),
         "few": len(front) < len(report.front) or len(paper) < sum(not n.on_front for n in report.paper),
@@ -134,6 +139,9 @@ def _context(report: Report) -> dict[str, Any]:
         "data": _data(report),
         "drawings": _packed({r.architecture: str(_drawing(report, r)) for r in _drawn(report)}),
         "most": MOST,
+        "least": LEAST,
+        "taken_off": TAKEN_OFF,
+        "fitted": FITTED,
         "detailed": DETAILED,
         "listed": LISTED,
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.effect_tables import effects_markdown
 from stsearch.report.html import head
+from stsearch.report.learning_text import figures
 from stsearch.report.page import Network, Report, duration
 from stsearch.report.words import counted, plain, table
 
@@ -18,6 +19,7 @@ def markdown(report: Report) -> str:
         plain(_about(report)),
         f"**{plain(report.result)}** {plain(report.beside)}".rstrip(),
         plain(report.standing),
+        f"**{plain(report.unlearnt)}**" if report.unlearnt else "",
         plain(report.effects.paragraph if report.effects else report.why_no_effects),
         *_front(report),
         *(["## Placement effects", effects_markdown(report.effects)] if report.contrasts and report.effects else []),
@@ -42,7 +44,7 @@ def _front(report: Report) -> list[str]:
     chance = ["p(front)"] if report.pareto.confidence else []
     heads = ["trial", "network", *map(head, report.columns), *chance, "place"]
     rows = [_row(report, network) for network in report.networks]
-    words = " ".join(about(report.pareto))
+    words = " ".join(line for line in (figures(report.pareto.learning), *about(report.pareto)) if line)
     front = table(heads, rows, [0, *range(2, len(heads) - 1)])
     return ["## The front and the paper's networks", front, plain(words)]
 

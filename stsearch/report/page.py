@@ -16,6 +16,8 @@ from stsearch.report.charts import confusion_counts
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
 from stsearch.report.effects import Effects
+from stsearch.report.learning import Learnt, learnt_of
+from stsearch.report.learning_text import warnings
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.report.plot import TITLES
 from stsearch.report.words import counted, storage_option
@@ -274,6 +276,18 @@ class Report:
         return ""
 
     @property
+    def unlearnt(self) -> str:
+        """That its networks have not learnt, and what to do, in sentences; empty where they have."""
+        return " ".join(warnings(self.pareto.learning))
+
+    def learnt(self, network: Network) -> Learnt | None:
+        """How far the trainings of a network came; ``None`` where no record tells."""
+        learning = self.pareto.learning
+        if learning is None or not network.curves:
+            return None
+        return learnt_of(network.record, network.details, learning.baseline, own_curve=learning.own_curves)
+
+    @property
     def contrasts(self) -> list[Contrast]:
         """Placement effects that have an estimate, group by group."""
         return estimated(self.effects) if self.effects else []
@@ -332,6 +346,11 @@ class Report:
     def storage_option(self) -> str:
         """`` --storage URL`` where commands need it, else empty."""
         return storage_option(self.pareto.study, self.place)
+
+    @property
+    def audit(self) -> str:
+        """The command that says what more epochs change in the ranking."""
+        return f"stsearch audit {shlex.quote(self.pareto.study)}{self.storage_option}"
 
     @property
     def look(self) -> str:

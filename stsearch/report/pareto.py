@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from stsearch.errors import UserError
 from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.front import dominates, hypervolume, minimised, non_dominated
+from stsearch.report.learning import Learning, learning_of
+from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import ACCURACIES, KEPT, QUALITIES, SCORE
@@ -22,19 +24,21 @@ from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS, PUBLISHED
 
+T = TypeVar("T")
+
 PUBLISHED_STUDY = "published"
 _PAPER = {architecture.id: name for name, architecture in NETWORKS.items()}
 
 
 @dataclass(frozen=True)
-class Lazy:
-    """Records that most commands do without."""
+class Lazy(Generic[T]):
+    """What most commands do without: records, and what they say."""
 
-    load: Callable[[], tuple[Record, ...]]
+    load: Callable[[], T]
 
     @cached_property
-    def value(self) -> tuple[Record, ...]:
-        """The records, loaded once."""
+    def value(self) -> T:
+        """What is loaded, once."""
         return self.load()
 
 
@@ -53,7 +57,7 @@ class Pareto:
     """over a measured budget; those that halving stopped are in ``halved``, those screened out in ``screened``"""
     front: tuple[Record, ...]
     """non-dominated among the feasible trials, cheapest first"""
-    others: Lazy
+    others: Lazy[tuple[Record, ...]]
     """see ``dominated``"""
     references: tuple[Record, ...]
     """the paper's networks, trials among them"""
@@ -70,6 +74,13 @@ class Pareto:
     """how sure it is; ``None`` where nothing is known of the noise"""
     failures: tuple[Ended, ...] = ()
     """the ``failed``, each with its reason"""
+    learnt: Lazy[Learning | None] = field(default_factory=lambda: Lazy(lambda: None))
+    """see ``learning``"""
+
+    @property
+    def learning(self) -> Learning | None:
+        """Whether its networks have learnt; read when first asked for. ``None`` where none was trained."""
+        return self.learnt.value
 
     def certainty(self, record: Record) -> Certainty | None:
         """How sure a network's accuracy and place are, if that is known."""
@@ -139,6 +150,7 @@ class Pareto:
                 for pair in (self.confidence.pairs if self.confidence else ())
             ],
             "noise": asdict(self.confidence.noise) if self.confidence else None,
+            "learning": {**self.learning.as_dict(), "said": warnings(self.learning)} if self.learning else None,
             "references": [
                 {
                     "network": r.network,
@@ -256,7 +268,14 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         halved=halving,
         screened=screen,
         confidence=confidence_of(stored, feasible, kept),
+        learnt=Lazy(lambda: learning_of(stored, kept)),
     )
+
+
+def whole(pareto: Pareto) -> Pareto:
+    """``pareto`` with all that is printed of it read, so that a storage that goes away meanwhile is noticed here."""
+    _ = pareto.learning
+    return pareto
 
 
 _UNITS = {SCORE: "nats", "gmacs": "GMACs", "latency_ms": "ms", "peak_memory_mb": "MB"}

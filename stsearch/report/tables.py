@@ -14,6 +14,7 @@ from rich.table import Table
 
 from stsearch.report.confidence import Confidence
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
+from stsearch.report.learning_text import warnings
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.report.words import counted
 from stsearch.search.reading import Record
@@ -77,6 +78,8 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     _print_failures(pareto, console)
     point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
     console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
+    if said := warnings(pareto.learning):
+        console.print(f"\nwarning: {' '.join(said)}", style="bold", highlight=False, markup=False)
 
 
 def _print_failures(pareto: Pareto, console: Console) -> None:

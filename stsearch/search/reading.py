@@ -18,7 +18,6 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from stsearch.errors import UserError, quoted, unknown
-from stsearch.evaluate.recipe import as_begun
 from stsearch.resources import find, names
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -32,6 +31,7 @@ from stsearch.search.attributes import (
     REPEATS,
     SPEC,
 )
+from stsearch.search.earlier import as_begun
 from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
 from stsearch.search.recognise import check_whole

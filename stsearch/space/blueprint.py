@@ -8,7 +8,7 @@ from functools import lru_cache
 from stsearch.errors import UserError
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.kinds import KINDS, STEMS
-from stsearch.space.ops import Act, Conv, Linear, Norm, Ops, Pool, total_stride
+from stsearch.space.ops import Act, Conv, Linear, Norm, Op, Ops, Pool, total_stride
 
 WIDTHS = (64, 64, 128, 256, 512)
 """Channels of conv1, conv2_x .. conv5_x."""
@@ -139,3 +139,18 @@ def blueprint(architecture: Architecture, clip: ClipShape, classes: int) -> Blue
     stem = Group(GROUPS[0], (a.stem,), (stem_unit(a.stem, clip, a.width),))
     stages = [Group(GROUPS[i], kinds, stage_units(i, kinds, a.block, a.width)) for i, kinds in enumerate(a.stages, 1)]
     return Blueprint((stem, *stages), head_ops(a.block, a.width, classes))
+
+
+def sees_order(architecture: Architecture, clip: ClipShape) -> bool:
+    """Whether the order of frames can change what the network says; not where every op treats them one by one."""
+    ops = (
+        op
+        for group in blueprint(architecture, clip, 1).groups
+        for unit in group.units
+        for op in (*unit.main, *(unit.shortcut or ()))
+    )
+    return any(not isinstance(op, Norm | Act) and not _frame_by_frame(op) for op in ops)
+
+
+def _frame_by_frame(op: Op) -> bool:
+    return isinstance(op, Conv) and op.kernel[0] == op.stride[0] == 1
