@@ -22,7 +22,8 @@ from stsearch.data.videos import ClipData, VideoSet
 from stsearch.evaluate.accuracy import accuracy, confusion, per_class
 from stsearch.evaluate.evaluators import Task, evaluate_by_training, training_seed
 from stsearch.evaluate.recipe import TrainRecipe, learning_rate
-from stsearch.evaluate.train import EvaluationFailed, Training, train, video_probabilities
+from stsearch.evaluate.results import Training
+from stsearch.evaluate.train import EvaluationFailed, train, video_probabilities
 from stsearch.nets.build import build
 from stsearch.report.charts import confusion_counts
 from stsearch.schema import check

@@ -17,8 +17,9 @@ from torch import nn
 from stsearch.data.videos import ClipData
 from stsearch.errors import unknown
 from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Rung, Training, train
+from stsearch.evaluate.train import EvaluationFailed, train
 from stsearch.nets.build import build
 from stsearch.registry import Registry
 from stsearch.schema import Strict

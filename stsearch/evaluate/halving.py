@@ -30,7 +30,8 @@ from stsearch.evaluate.evaluators import (
     training_seed,
 )
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
-from stsearch.evaluate.train import Rung, Trainer, Training
+from stsearch.evaluate.results import Rung, Training
+from stsearch.evaluate.train import Trainer
 
 
 class HalvingRecipe(LoopRecipe):

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from stsearch.errors import UserError, brief
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Training
+from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.train import EvaluationFailed
 from stsearch.schema import Strict
 from stsearch.texts import parse_json, path_of, read_bytes, unpacked
 

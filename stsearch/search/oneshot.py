@@ -23,7 +23,8 @@ import torch
 from stsearch.data.cache import cache_folder, locked, writing
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
 from stsearch.evaluate.oneshot import OneShotRecipe
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Training
+from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.train import EvaluationFailed
 
 if TYPE_CHECKING:
     from stsearch.nni.oneshot import State, Supernet
