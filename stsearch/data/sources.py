@@ -45,6 +45,8 @@ class Source:
 
     recipe: type[Strict]
     open: Callable[[Any], Opened]
+    pairs: bool = False
+    """whether its clips always have ``ClipData.opposite``: every class is a motion and has its reversal"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def of_files(recipe: type[VideoRecipe], listing: Callable[[Any], Listing]) -> So
 
 
 DATASETS: Registry[Source] = Registry("data set")
-DATASETS.add("motions", Source(MotionsRecipe, Motions))
+DATASETS.add("motions", Source(MotionsRecipe, Motions, pairs=True))
 DATASETS.add("folder", of_files(FolderRecipe, list_folder))
 DATASETS.add("list", of_files(ListRecipe, list_videos))
 DATASETS.add("kinetics", of_files(KineticsRecipe, list_kinetics))

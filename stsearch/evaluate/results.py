@@ -32,6 +32,9 @@ class Rung:
     """per cent"""
     video_top1: float
     """per cent"""
+    order_top1: float | None = None
+    """per cent; ``None`` where classes are no pairs of a motion and its reversal, as the next one"""
+    frames_top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,8 @@ class Training:
     """of every validation video, in the data's order: the most probable class and its probability"""
     rungs: tuple[Rung, ...] = ()
     """results on the way, where the search asked for them"""
+    order_top1: float | None = None
+    """per cent of the videos whose class is more probable than the same motion run backwards; ``None`` where classes
+    are no such pairs, and in records of earlier versions, as the next one"""
+    frames_top1: float | None = None
+    """per cent of the videos whose pair of classes is the most probable one"""

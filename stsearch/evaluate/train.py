@@ -287,7 +287,7 @@ class Trainer:
             clips=self.clips,
             rungs=tuple(self.rungs),
             predictions=predictions(probabilities),
-            **video_accuracies(probabilities, validation.labels),
+            **video_accuracies(probabilities, validation.labels, self._data.opposite),
         )
 
     def state(self) -> dict[str, Any]:

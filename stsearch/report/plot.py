@@ -38,6 +38,8 @@ TITLES = {
     "score": "score",
     "clip_top1": "clip top-1",
     "video_top5": "video top-5",
+    "order_top1": "order top-1",
+    "frames_top1": "frames top-1",
     "gmacs": "multiply-adds",
     "params": "parameters",
     "activations": "activations",
