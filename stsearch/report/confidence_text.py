@@ -47,8 +47,8 @@ def about_order(pareto: Pareto) -> str:
         return ""
     order, frames = (_least_to_most(known, name) for name in OF_PAIRS)
     return (
-        f"Which of a motion and its reversal a video shows the front's networks tell for {order} of the videos "
-        f"(order@1; at most 50 % without the order of frames), which pair for {frames} (frames@1)."
+        f"Of a motion and its reversal the front's networks name the right one in {order} of the videos (order@1; at "
+        f"most 50 % without the order of frames), the right pair in {frames} (frames@1)."
     )
 
 
