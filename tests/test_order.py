@@ -181,6 +181,7 @@ def test_a_study_that_searches_for_it(study: StoredStudy, cli: Cli) -> None:
     texts = [" ".join(cli("pareto", "tiny").stdout.split()), study_note(study, pareto)]
     assert "order@1 (%)" in texts[0]
     assert cli("report", "tiny", "-o", "tiny.html").returncode == 0
+    assert 'id="plot-paper"' in Path("tiny.html").read_text()
     texts += [Path("tiny.html").read_text(), cli("report", "tiny", "--format", "md").stdout]
     for text in texts:
         assert said in text.replace("\\", ""), text[-2000:]

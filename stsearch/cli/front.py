@@ -15,6 +15,7 @@ from stsearch.errors import UserError
 @click.argument("study", default="quickstart")
 @storage_option
 @click.option("--plot", "plots", multiple=True, metavar="FILE", help="Draw the front: .png, .svg, .pdf or .html.")
+@click.option("--no-paper", is_flag=True, help="In plots: leave out the paper's published front beside the study's.")
 @click.option(
     "--frames",
     type=OneOf("number of frames", "8", "16"),
@@ -23,7 +24,13 @@ from stsearch.errors import UserError
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
 @format_option("table", "json", "csv")
 def pareto(
-    study: str, storage: str | None, plots: Sequence[str], frames: str | None, with_effects: bool, form: str
+    study: str,
+    storage: str | None,
+    plots: Sequence[str],
+    no_paper: bool,
+    frames: str | None,
+    with_effects: bool,
+    form: str,
 ) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
     from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
@@ -31,6 +38,8 @@ def pareto(
 
     if with_effects and form == "csv":
         raise UserError("--effects: CSV has the networks alone; use --format json or table")
+    if no_paper and not plots:
+        raise UserError("--no-paper goes with --plot")
     effects = None
     if study == PUBLISHED_STUDY and storage is None:
         result = published(int(frames or 16))
@@ -52,7 +61,7 @@ def pareto(
         from stsearch.report.plot import plot
 
         for file in plots:
-            plot(result, Path(file))
+            plot(result, Path(file), with_paper=not no_paper)
     if form == "json":
         print_json({**result.as_dict(), **({"effects": effects.as_dict()} if effects else {})})
     elif form == "csv":

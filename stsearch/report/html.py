@@ -19,6 +19,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stsearch.report.axes import TITLES
 from stsearch.report.canvas import svg
 from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
@@ -27,8 +28,8 @@ from stsearch.report.effect_tables import effect_row
 from stsearch.report.effects_text import cost_unit
 from stsearch.report.page import MOST, Network, Report, duration
 from stsearch.report.page_plots import plots
+from stsearch.report.paper import SOURCE, paper_clip
 from stsearch.report.pareto import shown_value, unit_of
-from stsearch.report.plot import TITLES
 from stsearch.report.styles import ink_on, style_of
 from stsearch.report.words import counted
 from stsearch.search.reading import Ended, Record
@@ -134,6 +135,8 @@ def _context(report: Report) -> dict[str, Any]:
         "data": _data(report),
         "drawings": _packed({r.architecture: str(_drawing(report, r)) for r in _drawn(report)}),
         "most": MOST,
+        "paper_source": SOURCE,
+        "paper_clip": paper_clip(),
         "detailed": DETAILED,
         "listed": LISTED,
     }
