@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stsearch.cli.common import OneOf, format_option, print_json, say_edits, storage_option
 from stsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from stsearch.report.effects import Effects
+    from stsearch.report.pareto import Pareto
 
 
 @click.command()
@@ -69,16 +74,21 @@ def pareto(
 
         click.echo(pareto_csv(result), nl=False)
     else:
-        from rich.console import Console
+        _print(result, effects, plots)
 
-        from stsearch.report.tables import print_pareto
 
-        console = Console()
-        print_pareto(result, console)
-        if effects:
-            from stsearch.report.effect_tables import print_effects
+def _print(result: Pareto, effects: Effects | None, files: Sequence[str]) -> None:
+    """The tables, and which files were written."""
+    from rich.console import Console
 
-            console.print()
-            print_effects(effects, console)
-        for file in plots:
-            click.echo(f"written: {file}")
+    from stsearch.report.tables import print_pareto
+
+    console = Console()
+    print_pareto(result, console)
+    if effects:
+        from stsearch.report.effect_tables import print_effects
+
+        console.print()
+        print_effects(effects, console)
+    for file in files:
+        click.echo(f"written: {file}")
