@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from stsearch.errors import UserError
+from stsearch.report.axes import placement_class
 from stsearch.report.effect_contrasts import MIN_PAIRS, Contrast
 from stsearch.report.effect_design import Floats, design_of, design_of_ids, merged
 from stsearch.report.effect_estimates import Fit, cost_matched, matched_pairs, terms_of
@@ -30,7 +31,6 @@ from stsearch.report.effects import (
     published_effects,
 )
 from stsearch.report.effects_text import swap_words
-from stsearch.report.plot import placement_class
 from stsearch.resources import find
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.blueprint import ClipShape

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from stsearch.errors import UserError
+from stsearch.report.axes import STYLES, axes_of, placement_class, staircase
 from stsearch.report.labels import overlap, place_labels
-from stsearch.report.pareto import published
-from stsearch.report.plot import STYLES, _axes, _labelled, _staircase, placement_class, plot
+from stsearch.report.paper import Paper, paper_beside, paper_figure
+from stsearch.report.pareto import Pareto, published
+from stsearch.report.plot import _NARROW, _PANEL, _labelled, _matplotlib, plot
+from stsearch.search.metrics import direction_of
+from stsearch.space.blueprint import ClipShape
+from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS, find_network
+from tests.conftest import Cli
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ def test_the_line_is_the_front_of_the_two_axes_drawn() -> None:
     """With a third objective the front holds points that these two axes show as dominated."""
     result = published(8)
     third = replace(result, objectives={**result.objectives, "params": "minimize"}, front=result.references)
-    drawn = _staircase(third, _axes(third))
+    drawn = staircase(third, axes_of(third))
     assert drawn == sorted((r.metrics["gmacs"], r.metrics["video_top1"]) for r in result.front)
 
 
@@ -98,3 +107,100 @@ def test_found_networks_have_their_trial_beside_them() -> None:
     many = [replace(record, architecture=str(number), trial=number) for number in range(13)]
     assert len(_labelled(replace(result, front=tuple(many[:12])))) == len(result.references) + 12
     assert len(_labelled(replace(result, front=tuple(many)))) == len(result.references)
+
+
+def studied(networks: int = 12, **changes: Any) -> Pareto:
+    """The front of a study that has trained some of the paper's networks."""
+    table = published(16)
+    records = tuple(replace(r, trial=number) for number, r in enumerate(table.references[:networks]))
+    return replace(table, study="mine", references=records, front=records[:1], **changes)
+
+
+def named_front(paper: Paper) -> list[str]:
+    return [name for name, point in sorted(paper.named, key=lambda one: one[1]) if point in paper.front]
+
+
+def test_the_papers_front_is_its_table_over_computed_costs() -> None:
+    result = studied()
+    paper = paper_beside(result, axes_of(result))
+    assert paper is not None
+    accuracies = {name: y for name, (_, y) in paper.named}
+    assert accuracies == {
+        "R2D": 58.9, "f-R2D": 60.5, "R3D": 64.2, "MC2": 64.2, "MC3": 64.7, "MC4": 65.1, "MC5": 65.1, "rMC2": 64.9,
+        "rMC3": 65.0, "rMC4": 65.1, "rMC5": 63.1, "R(2+1)D": 68.0,
+    }  # fmt: skip
+    for name, (x, _) in paper.named:
+        cost = network_cost(NETWORKS[f"{name}-18"], ClipShape(3, 16, 112, 112), 400).total
+        assert x == pytest.approx(cost.macs / 1e9)
+    assert named_front(paper) == ["R2D", "rMC3", "rMC4", "R(2+1)D"]
+    assert paper.titles == ("multiply-adds (GMACs), 16x112x112", "video top-1 (%), Kinetics-400")
+
+
+@pytest.mark.parametrize(
+    ("objectives", "x", "y", "front"),
+    [
+        ("clip_top1 gmacs", "gmacs", "clip_top1", ["R2D", "rMC3", "rMC4", "MC5", "R(2+1)D"]),
+        ("order_top1 gmacs", "gmacs", "video_top1", ["R2D", "rMC3", "rMC4", "R(2+1)D"]),
+        ("params video_top1", "params", "video_top1", ["f-R2D", "MC2", "MC3", "MC4", "R(2+1)D"]),
+        ("video_top1 latency_ms", "", "", []), ("score gmacs", "", "", []), ("gmacs params", "", "", []),
+    ],
+)  # fmt: skip
+def test_the_papers_front_is_in_the_studys_axes(objectives: str, x: str, y: str, front: list[str]) -> None:
+    """An accuracy that the paper has not is compared with its video top-1; no cost that must be measured."""
+    result = studied(objectives={name: direction_of(name) for name in objectives.split()})
+    paper = paper_beside(result, axes_of(result))
+    found = ("", "", []) if paper is None else (paper.axes.x, paper.axes.y, named_front(paper))
+    assert found == (x, y, front)
+
+
+def test_the_papers_front_is_for_studies_of_its_placements() -> None:
+    for result in (studied(2), published(16), published(8), replace(studied(), references=())):
+        assert paper_beside(result, axes_of(result)) is None
+    deeper = [replace(r, network=r.network.replace("-18", "-34")) for r in studied(3).references]
+    result = replace(studied(), references=tuple(deeper))
+    assert paper_beside(result, axes_of(result)) is not None
+
+
+@pytest.mark.parametrize("room", [_PANEL, _NARROW])
+def test_names_of_the_papers_front_do_not_collide(room: int) -> None:
+    result = studied()
+    paper = paper_beside(result, axes_of(result))
+    assert paper is not None
+    figure, _, labels = _matplotlib(result, axes_of(result), beside=paper, room=room)
+    assert sorted(label.name for label in labels) == sorted(name for name, _ in paper.named)
+    panel = figure.axes[1]
+    points = [panel.transData.transform(point) for _, point in paper.named]
+    for number, label in enumerate(labels):
+        assert overlap(label.box, np.array([other.box.extents for other in labels[:number]]).reshape(-1, 4)) == 0
+        assert not any(label.box.contains(*point) for point in points)
+        assert panel.bbox.x0 <= label.box.x0
+        assert label.box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".html"])
+def test_the_papers_front_is_drawn_unless_it_is_not_wanted(tmp_path: Path, suffix: str) -> None:
+    sizes, texts = [], []
+    for wanted in (True, False):
+        file = tmp_path / f"{wanted}{suffix}"
+        with matplotlib.rc_context({"svg.fonttype": "none"}):
+            plot(studied(), file, with_paper=wanted)
+        texts.append(file.read_text().rpartition("Plotly.newPlot")[2])
+        sizes.append(re.findall(r'<svg [^>]*width="([\d.]+)pt"|"domain":\[0,([\d.]+)\]', texts[-1]))
+    assert "Tran et al., CVPR 2018, Table 2" in texts[0]
+    assert "Table 2" not in texts[1]
+    assert [text.count("R(2+1)D-18") > 0 for text in texts] == [True, True]
+    assert sizes[0] != sizes[1]
+
+
+def test_classes_that_only_the_paper_has_are_in_the_legend() -> None:
+    for networks, missing in ((12, []), (4, ["time late (rMC-like)"])):
+        known = {placement_class(record.parsed()) for record in studied(networks).references}
+        drawn = paper_figure(studied(networks), (600, 380), known)
+        assert [trace.name for trace in drawn.data if trace.showlegend] == missing
+    assert paper_figure(published(16), (600, 380), ()) is None
+
+
+def test_no_paper_goes_with_a_plot(cli: Cli) -> None:
+    ran = cli("pareto", "published", "--no-paper")
+    assert (ran.returncode, ran.stderr.strip()) == (2, "stsearch: --no-paper goes with --plot")
+    assert cli("pareto", "published", "--no-paper", "--plot", "front.svg").returncode == 0

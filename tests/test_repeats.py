@@ -25,7 +25,8 @@ from stsearch.errors import SpecError, UserError
 from stsearch.evaluate import evaluators
 from stsearch.evaluate.evaluators import Evaluation, Evaluator, OnEpoch, Task, mean_of, training_seed
 from stsearch.evaluate.recipe import TrainRecipe
-from stsearch.evaluate.train import EvaluationFailed, Training
+from stsearch.evaluate.results import Training
+from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report.confidence import Confidence
 from stsearch.report.effects_text import _caveats
 from stsearch.report.live import Display

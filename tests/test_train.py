@@ -22,7 +22,8 @@ from stsearch.data.videos import ClipData, VideoSet
 from stsearch.evaluate.accuracy import accuracy, confusion, per_class
 from stsearch.evaluate.evaluators import Task, evaluate_by_training, training_seed
 from stsearch.evaluate.recipe import TrainRecipe, learning_rate
-from stsearch.evaluate.train import EvaluationFailed, Training, train, video_probabilities
+from stsearch.evaluate.results import Training
+from stsearch.evaluate.train import EvaluationFailed, train, video_probabilities
 from stsearch.nets.build import build
 from stsearch.report.charts import confusion_counts
 from stsearch.schema import check
@@ -304,7 +305,7 @@ def test_flow_is_trained_on_two_channels(motions: ClipData) -> None:
 
 def test_classes_are_averaged_over_repeats(motions: ClipData) -> None:
     recipe = TrainRecipe(epochs=1, batch=8, repeats=2)
-    three = replace(motions, classes=("a", "b", "none of it"))
+    three = replace(motions, classes=("a", "b", "none of it"), opposite=())
     result = evaluate_by_training(
         Task(NETWORKS["R2D-18"].scaled(0.125), CLIP, three, recipe, 0, CPU), lambda repeat, epoch: None
     )

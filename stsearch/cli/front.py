@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stsearch.cli.common import OneOf, format_option, print_json, say_edits, storage_option
 from stsearch.errors import UserError
 
+if TYPE_CHECKING:
+    from stsearch.report.effects import Effects
+    from stsearch.report.pareto import Pareto
+
 
 @click.command()
 @click.argument("study", default="quickstart")
 @storage_option
 @click.option("--plot", "plots", multiple=True, metavar="FILE", help="Draw the front: .png, .svg, .pdf or .html.")
+@click.option("--no-paper", is_flag=True, help="In plots: leave out the paper's published front beside the study's.")
 @click.option(
     "--frames",
     type=OneOf("number of frames", "8", "16"),
@@ -23,7 +29,13 @@ from stsearch.errors import UserError
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
 @format_option("table", "json", "csv")
 def pareto(
-    study: str, storage: str | None, plots: Sequence[str], frames: str | None, with_effects: bool, form: str
+    study: str,
+    storage: str | None,
+    plots: Sequence[str],
+    no_paper: bool,
+    frames: str | None,
+    with_effects: bool,
+    form: str,
 ) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
     from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
@@ -31,6 +43,8 @@ def pareto(
 
     if with_effects and form == "csv":
         raise UserError("--effects: CSV has the networks alone; use --format json or table")
+    if no_paper and not plots:
+        raise UserError("--no-paper goes with --plot")
     effects = None
     if study == PUBLISHED_STUDY and storage is None:
         result = published(int(frames or 16))
@@ -52,7 +66,7 @@ def pareto(
         from stsearch.report.plot import plot
 
         for file in plots:
-            plot(result, Path(file))
+            plot(result, Path(file), with_paper=not no_paper)
     if form == "json":
         print_json({**result.as_dict(), **({"effects": effects.as_dict()} if effects else {})})
     elif form == "csv":
@@ -60,16 +74,21 @@ def pareto(
 
         click.echo(pareto_csv(result), nl=False)
     else:
-        from rich.console import Console
+        _print(result, effects, plots)
 
-        from stsearch.report.tables import print_pareto
 
-        console = Console()
-        print_pareto(result, console)
-        if effects:
-            from stsearch.report.effect_tables import print_effects
+def _print(result: Pareto, effects: Effects | None, files: Sequence[str]) -> None:
+    """The tables, and which files were written."""
+    from rich.console import Console
 
-            console.print()
-            print_effects(effects, console)
-        for file in plots:
-            click.echo(f"written: {file}")
+    from stsearch.report.tables import print_pareto
+
+    console = Console()
+    print_pareto(result, console)
+    if effects:
+        from stsearch.report.effect_tables import print_effects
+
+        console.print()
+        print_effects(effects, console)
+    for file in files:
+        click.echo(f"written: {file}")

@@ -180,6 +180,11 @@ class GradedRecipe(Strict):
         pairs = (name for pair in MOTIONS[: self.pairs] for name in (pair.forward, pair.backward))
         return (*pairs, *(look.name for look in LOOKS[self.pairs : self.pairs + self.scenes]))
 
+    @property
+    def opposite(self) -> tuple[int, ...]:
+        """Of every class its reversal; a scene is its own."""
+        return tuple(k ^ 1 if k < 2 * self.pairs else k for k in range(len(self.classes)))
+
 
 def _split(recipe: GradedRecipe, videos: int, frames: int, size: int, generator: torch.Generator) -> VideoSet:
     """As many videos of every class; half of them are the other half backwards."""
@@ -226,5 +231,6 @@ class Graded:
             mean=mean,
             std=std,
             flip=False,
+            opposite=recipe.opposite,
             fingerprint=hashlib.sha256(key.encode()).hexdigest()[:16],
         )

@@ -154,6 +154,7 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
         std=std,
         flip=False,
         fingerprint=hashlib.sha256(key.encode()).hexdigest()[:16],
+        opposite=tuple(number ^ 1 for number in range(recipe.classes)),
     )
 
 

@@ -46,6 +46,8 @@ class Source:
 
     recipe: type[Strict]
     open: Callable[[Any], Opened]
+    pairs: bool = False
+    """whether its clips always have ``ClipData.opposite``: some classes are a motion and its reversal"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def of_files(recipe: type[VideoRecipe], listing: Callable[[Any], Listing]) -> So
 
 
 DATASETS: Registry[Source] = Registry("data set")
-DATASETS.add("motions", Source(MotionsRecipe, Motions))
-DATASETS.add("graded", Source(GradedRecipe, Graded))
+DATASETS.add("motions", Source(MotionsRecipe, Motions, pairs=True))
+DATASETS.add("graded", Source(GradedRecipe, Graded, pairs=True))
 DATASETS.add("folder", of_files(FolderRecipe, list_folder))
 DATASETS.add("list", of_files(ListRecipe, list_videos))
 DATASETS.add("kinetics", of_files(KineticsRecipe, list_kinetics))

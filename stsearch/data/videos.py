@@ -76,6 +76,9 @@ class ClipData:
     """whether labels survive mirroring left and right"""
     fingerprint: str
     """changes when content or recipe do"""
+    opposite: tuple[int, ...] = ()
+    """for every class the class that is the same motion run backwards, both over the same frames, or itself where it is
+    of no such pair; empty where no class is"""
     notes: tuple[str, ...] = ()
     """what the user should know, such as files that could not be read"""
     modality: Literal["rgb", "flow"] = "rgb"
@@ -84,6 +87,14 @@ class ClipData:
     """once ``stsearch.data.loader.resident`` has chosen it"""
     held: Held | None = field(default=None, repr=False, compare=False)
     """keeps the cache of the clips from being pruned while they are used"""
+
+    def __post_init__(self) -> None:
+        pairs = dict(enumerate(self.opposite))
+        sound = all(pairs.get(other) == number for number, other in pairs.items())
+        if pairs and not (sound and len(pairs) == len(self.classes)):
+            raise ValueError(
+                f"opposite: {len(self.classes)} classes, in pairs one the other's or alone their own; given {self.opposite}"
+            )
 
     @property
     def channels(self) -> int:

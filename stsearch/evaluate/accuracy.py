@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 
-def video_accuracies(probabilities: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    """What a training remembers of its videos: ``video_top1``, ``video_top5``, ``per_class`` and ``confusion``."""
+def video_accuracies(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int] = ()) -> dict[str, Any]:
+    """What a training remembers of its videos: ``video_top1``, ``video_top5``, ``per_class`` and ``confusion``.
+
+    With ``opposite`` (for every class the one that is it run backwards) also ``order_top1`` and ``frames_top1``.
+    """
+    paired = {"order_top1": order_top1, "frames_top1": frames_top1} if opposite else {}
     return {
+        **{name: measure(probabilities, labels, opposite) for name, measure in paired.items()},
         "video_top1": accuracy(probabilities, labels),
         "video_top5": accuracy(probabilities, labels, 5),
         "per_class": per_class(probabilities, labels),
@@ -24,6 +30,30 @@ def accuracy(probabilities: torch.Tensor, labels: torch.Tensor, best: int = 1) -
     else:
         right = (probabilities.topk(min(best, probabilities.shape[1]), 1).indices == labels[:, None]).any(1)
     return 100.0 * float(right.double().mean())
+
+
+def order_top1(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int]) -> float:
+    """Share of the videos of pairs whose class is more probable than its ``opposite``; equal ones are not right.
+
+    A network that gives a video and its reversal the same probabilities is right about one of the two at most, so
+    it has at most 50 where every video is there both ways.
+    """
+    paired = torch.tensor(opposite, device=labels.device)[labels] != labels
+    probabilities, labels = probabilities[paired], labels[paired]
+    other = torch.tensor(opposite, device=labels.device)[labels]
+    own, against = (probabilities.gather(1, classes[:, None])[:, 0] for classes in (labels, other))
+    return 100.0 * float((own > against).double().mean())
+
+
+def frames_top1(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int]) -> float:
+    """Share of the videos of which the right pair of classes, or class of no pair, is the most probable one.
+
+    What can be told without the order of frames, as both classes of a pair hold the same ones.
+    """
+    others = torch.tensor(opposite, device=labels.device)
+    alone = others == torch.arange(len(others), device=labels.device)
+    best = torch.where(alone, probabilities, probabilities + probabilities[:, others]).argmax(1)
+    return 100.0 * float(((best == labels) | (best == others[labels])).double().mean())
 
 
 def per_class(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[float | None, ...]:

@@ -17,14 +17,18 @@ from torch import nn
 from stsearch.data.videos import ClipData
 from stsearch.errors import unknown
 from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Rung, Training, train
+from stsearch.evaluate.train import EvaluationFailed, train
 from stsearch.nets.build import build, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
+
+TRAINED = ("video_top1", "clip_top1", "order_top1", "frames_top1")
+"""Accuracies of a network that was trained; the last two where classes are pairs of a motion and its reversal."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,15 @@ class Evaluation:
     """epochs of this evaluation, over all repeats; not those that a checkpoint brought"""
     stopped: str = ""
     """why training ended at a rung; empty where it went to its end"""
+    order_top1: float | None = None
+    """of data with ``ClipData.opposite``, as the next one; see ``stsearch.evaluate.accuracy``"""
+    frames_top1: float | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
         """What may be an objective."""
-        return {"video_top1": self.video_top1, "clip_top1": self.clip_top1}
+        found = {name: getattr(self, name) for name in TRAINED}
+        return {name: value for name, value in found.items() if value is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a record."""
@@ -173,7 +181,7 @@ class Evaluator:
     """one training from scratch to the end, with the seed of the repeat of this number (from 0); ``None`` where
     another seed would say nothing new"""
     metrics: tuple[str, ...] = ("video_top1", "clip_top1")
-    """what it says of a network; these may be objectives"""
+    """what it says of a network; these may be objectives, ``order_top1`` and ``frames_top1`` where data have pairs"""
 
 
 EVALUATORS: Registry[Evaluator] = Registry("evaluator")
@@ -257,7 +265,14 @@ def mean_of(trainings: tuple[Training, ...], seeds: tuple[int, ...], device: obj
         device=str(device),
         clips_trained=sum(t.clips for t in trainings),
         epochs_trained=sum(len(t.curve) for t in trainings),
+        order_top1=_mean([t.order_top1 for t in trainings]),
+        frames_top1=_mean([t.frames_top1 for t in trainings]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def evaluate_by_training(task: Task, on_epoch: OnEpoch) -> Evaluation:
@@ -270,7 +285,7 @@ def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
     return _trained(task, [repeat], on_epoch)
 
 
-EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training, again=train_again))
+EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training, again=train_again, metrics=TRAINED))
 
 
 def subject_of(task: Task, repeat: int, clips: int) -> Subject:

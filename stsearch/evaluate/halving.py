@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 
 from stsearch.evaluate.evaluators import (
     EVALUATORS,
+    TRAINED,
     Evaluation,
     Evaluator,
     OnEpoch,
@@ -30,7 +31,8 @@ from stsearch.evaluate.evaluators import (
     training_seed,
 )
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
-from stsearch.evaluate.train import Rung, Trainer, Training
+from stsearch.evaluate.results import Rung, Training
+from stsearch.evaluate.train import Trainer
 
 
 class HalvingRecipe(LoopRecipe):
@@ -76,7 +78,7 @@ def evaluate_by_halving(task: Task, on_epoch: OnEpoch) -> Evaluation:
         on_epoch(0, trainer.epoch())
         if trainer.done in recipe.rungs:
             found = trainer.result()
-            trainer.rungs.append(Rung(trainer.done, found.clip_top1, found.video_top1))
+            trainer.rungs.append(_rung(trainer.done, found))
             _put_away(task, trainer)
             why = _told(task, trainer, before)
     training = replace(found, rungs=tuple(trainer.rungs)) if found is not None else trainer.result()
@@ -87,6 +89,10 @@ def evaluate_by_halving(task: Task, on_epoch: OnEpoch) -> Evaluation:
         epochs_trained=trainer.done - before,
         stopped=why or "",
     )
+
+
+def _rung(epoch: int, found: Training) -> Rung:
+    return Rung(epoch, found.clip_top1, found.video_top1, found.order_top1, found.frames_top1)
 
 
 def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
@@ -176,4 +182,4 @@ def write_whole(path: Path, content: memoryview) -> None:
         raise
 
 
-EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again))
+EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again, metrics=TRAINED))

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stsearch.errors import UserError, brief
-from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Training
+from stsearch.evaluate.evaluators import EVALUATORS, TRAINED, Evaluation, Evaluator, OnEpoch, Task, mean_of
+from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.train import EvaluationFailed
 from stsearch.schema import Strict
 from stsearch.texts import parse_json, path_of, read_bytes, unpacked
 
@@ -45,6 +46,9 @@ class Recorded:
     clips_per_second: float
     clips: int = 0
     """training clips seen; 0 where the record does not say"""
+    order_top1: float | None = None
+    """``None`` where the record does not say, as the next one"""
+    frames_top1: float | None = None
 
     @classmethod
     def of(cls, seed: int, training: Mapping[str, Any]) -> Recorded:
@@ -71,6 +75,8 @@ class Recorded:
             confusion=(),
             residence="looked up",
             clips=self.clips,
+            order_top1=self.order_top1,
+            frames_top1=self.frames_top1,
         )
 
 
@@ -85,7 +91,7 @@ class Table:
 
     def write(self, path: Path) -> None:
         """As compressed JSON; the same table gives the same bytes."""
-        rows = {name: [asdict(one) for one in some] for name, some in sorted(self.trainings.items())}
+        rows = {name: [_row(one) for one in some] for name, some in sorted(self.trainings.items())}
         text = json.dumps({"format": FORMAT, "about": self.about, "trainings": rows}, separators=(",", ":"))
         path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
@@ -107,6 +113,11 @@ def read_table(path: Path) -> Table:
         return Table(content["about"], rows)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no table of trainings") from None
+
+
+def _row(one: Recorded) -> dict[str, Any]:
+    """What a table keeps of a training: what is not known is left out, so that older versions read it too."""
+    return {name: value for name, value in asdict(one).items() if value is not None}
 
 
 def _recorded(row: Mapping[str, Any]) -> Recorded:
@@ -160,4 +171,4 @@ def evaluate_by_replay(task: Task, on_epoch: OnEpoch) -> Evaluation:
     return mean_of(trainings, tuple(one.seed for one in chosen), "a table")
 
 
-EVALUATORS.add("replay", Evaluator(ReplayRecipe, evaluate_by_replay))
+EVALUATORS.add("replay", Evaluator(ReplayRecipe, evaluate_by_replay, metrics=TRAINED))

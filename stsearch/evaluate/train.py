@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ from stsearch.errors import StsearchError
 from stsearch.evaluate.accuracy import accuracy, cross_entropy, predictions, video_accuracies
 from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
+from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.interrupt import check
 from stsearch.profiling.device import out_of_memory
 
@@ -34,67 +35,6 @@ T = TypeVar("T")
 
 class EvaluationFailed(StsearchError):
     """A network could not be evaluated; the message is the reason that the trial keeps."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One point of the learning curve."""
-
-    epoch: int
-    lr: float
-    train_loss: float
-    """mean cross-entropy in nats per clip"""
-    clip_top1: float
-    """validation, per cent"""
-    seconds: float
-    train_top1: float | None = None
-    """of the clips as they were trained on, per cent; ``None`` in records of earlier versions, as the next two"""
-    val_loss: float | None = None
-    """mean cross-entropy of validation's centre clips, nats"""
-    steps: int | None = None
-
-
-@dataclass(frozen=True)
-class Rung:
-    """What a network had reached after so many epochs."""
-
-    epoch: int
-    clip_top1: float
-    """per cent"""
-    video_top1: float
-    """per cent"""
-
-
-@dataclass(frozen=True)
-class Training:
-    """What one training found."""
-
-    clip_top1: float
-    """per cent"""
-    video_top1: float
-    """per cent"""
-    video_top5: float
-    """per cent; 100 where there are at most five classes"""
-    per_class: tuple[float | None, ...]
-    """video@1 of the videos of each class, per cent; ``None`` for a class without validation videos"""
-    curve: tuple[Epoch, ...]
-    loss_sum: float
-    """sum over all steps of the mean loss of the batch (Ru et al., NeurIPS 2021)"""
-    seconds: float
-    clips_per_second: float
-    """training clips per second of training time, evaluation left out"""
-    micro_batch: int
-    """clips per forward pass; smaller than the batch after running out of memory"""
-    confusion: tuple[tuple[int, int, int], ...]
-    """of video@1: ``(true class, predicted class, videos)`` where there are any"""
-    residence: str
-    """where the clips were, and why"""
-    clips: int
-    """training clips seen, over all epochs"""
-    predictions: tuple[tuple[int, float], ...] = ()
-    """of every validation video, in the data's order: the most probable class and its probability"""
-    rungs: tuple[Rung, ...] = ()
-    """results on the way, where the search asked for them"""
 
 
 class _Runner:
@@ -253,11 +193,24 @@ def _one_epoch(
     steps = clips = 0
     for batch in epoch:
         found += runner.shrinking(partial(_accumulate, runner, batch, smoothing))
-        optimiser.step(rates[steps])
+        _stepped(runner, optimiser, rates[steps])
         steps, clips = steps + 1, clips + len(batch.labels)
     losses, right = found.tolist()
     _synchronise(runner.device)
     return _Epoch(losses, steps, clips, int(right))
+
+
+def _stepped(runner: _Runner, optimiser: Optimiser, rate: float) -> None:
+    """One step of the optimiser, whose memory does not depend on the batch."""
+    try:
+        optimiser.step(rate)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise EvaluationFailed(
+            f"out of memory on {runner.device} as the weights were changed; `optimizer: sgd` needs least "
+            f"({str(error).splitlines()[0]})"
+        ) from None
 
 
 class Trainer:
@@ -347,7 +300,7 @@ class Trainer:
             clips=self.clips,
             rungs=tuple(self.rungs),
             predictions=predictions(probabilities),
-            **video_accuracies(probabilities, validation.labels),
+            **video_accuracies(probabilities, validation.labels, self._data.opposite),
         )
 
     def state(self) -> dict[str, Any]:

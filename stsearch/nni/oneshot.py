@@ -70,7 +70,8 @@ class Supernet:
         probabilities = video_probabilities(
             network, data, self.recipe, frames=self.clip.frames, size=self.clip.height, device=device
         )
-        return {"clip_top1": found, **video_accuracies(probabilities, data.splits["val"].labels.cpu())}
+        labels = data.splits["val"].labels.cpu()
+        return {"clip_top1": found, **video_accuracies(probabilities, labels, data.opposite)}
 
     def accuracy(self, architecture: Architecture, data: ClipData, device: torch.device) -> float:
         """video@1 on ``val``, per cent, with inherited weights."""

@@ -12,7 +12,7 @@ from stsearch.report.agreement import FALSE_SHARE, Pair
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
 from stsearch.report.words import counted
 
-NAMES = {"video_top1": "video@1", "clip_top1": "clip@1"}
+NAMES = {"video_top1": "video@1", "clip_top1": "clip@1", "order_top1": "order@1", "frames_top1": "frames@1"}
 _NAMED = 6
 """pairs that are named"""
 

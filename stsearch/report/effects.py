@@ -22,11 +22,11 @@ from scipy.special import ndtri
 
 from stsearch.errors import UserError, unknown
 from stsearch.report import effects_text
+from stsearch.report.axes import placement_class
 from stsearch.report.effect_contrasts import Contrast, CostOf, Regression, kind_contrasts, time_contrasts
 from stsearch.report.effect_design import Design, Floats, Ints, design_of, design_of_ids, merged
 from stsearch.report.effect_estimates import MIN_DF, Estimate, cost_matched, of_differences
 from stsearch.report.effect_importance import Importance, importance_of
-from stsearch.report.plot import placement_class
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost

@@ -21,7 +21,12 @@ ALONE = "it rests on a single network, so its noise cannot be seen"
 HOPELESS = 30.0
 """Points beyond which no plausible effect would show."""
 _KINDS = {"2d": "2D", "3d": "3D", "2plus1d": "(2+1)D", "collapse": "collapsed frames", "time": "time"}
-_ACCURACIES = {"video_top1": "video top-1", "clip_top1": "clip top-1"}
+_ACCURACIES = {
+    "video_top1": "video top-1",
+    "clip_top1": "clip top-1",
+    "order_top1": "order top-1",
+    "frames_top1": "frames top-1",
+}
 _COSTS: dict[str, tuple[float, str]] = {
     "gmacs": (1, "GMACs"),
     "params": (1e6, "M parameters"),

@@ -25,7 +25,8 @@ def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> N
         highlight=False,
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("network", "video@1 (%)", "video@5 (%)", *(["each"] if recipe.repeats > 1 else [])):
+    paired = ["order@1 (%)", "frames@1 (%)"] if results[0].order_top1 is not None else []
+    for head in ("network", "video@1 (%)", "video@5 (%)", *paired, *(["each"] if recipe.repeats > 1 else [])):
         table.add_column(head, justify="left" if head in ("network", "each") else "right", overflow="fold")
     for label, result in zip(labels, results, strict=True):
         table.add_row(escape(label), *_cells(result, recipe.repeats > 1))
@@ -35,7 +36,8 @@ def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> N
 
 
 def _cells(result: Result, each: bool) -> list[str]:
-    cells = [f"{result.video_top1:.1f}", f"{result.video_top5:.1f}"]
+    figures = (result.video_top1, result.video_top5, result.order_top1, result.frames_top1)
+    cells = [f"{figure:.1f}" for figure in figures if figure is not None]
     return [*cells, ", ".join(f"{value:.1f}" for value in result.each)] if each else cells
 
 

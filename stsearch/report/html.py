@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stsearch.report.audit_plan import LEAST
+from stsearch.report.axes import TITLES
 from stsearch.report.canvas import svg
 from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
@@ -30,8 +31,8 @@ from stsearch.report.learning import FITTED, TAKEN_OFF
 from stsearch.report.learning_text import figures
 from stsearch.report.page import MOST, Network, Report, duration
 from stsearch.report.page_plots import plots
+from stsearch.report.paper import SOURCE, paper_clip
 from stsearch.report.pareto import shown_value, unit_of
-from stsearch.report.plot import TITLES
 from stsearch.report.styles import ink_on, style_of
 from stsearch.report.words import counted
 from stsearch.search.reading import Ended, Record
@@ -142,6 +143,8 @@ def _context(report: Report) -> dict[str, Any]:
         "least": LEAST,
         "taken_off": TAKEN_OFF,
         "fitted": FITTED,
+        "paper_source": SOURCE,
+        "paper_clip": paper_clip(),
         "detailed": DETAILED,
         "listed": LISTED,
     }

@@ -42,7 +42,12 @@ class Label:
 
 
 def place_labels(
-    figure: Figure, ax: Axes, labels: Sequence[tuple[str, Point]], points: Iterable[Point], lines: Iterable[Segment]
+    figure: Figure,
+    ax: Axes,
+    labels: Sequence[tuple[str, Point]],
+    points: Iterable[Point],
+    lines: Iterable[Segment],
+    colour: str = "black",
 ) -> list[Label]:
     """Write ``labels`` (name, point) and return where they are.
 
@@ -60,7 +65,9 @@ def place_labels(
     frame = ax.get_window_extent(renderer)
     placed: list[Label] = []
     for name, point in sorted(labels, key=lambda label: label[1], reverse=True):
-        text = ax.annotate(name, point, (0, 0), textcoords="offset points", fontsize=8, ha="center", va="center")
+        text = ax.annotate(
+            name, point, (0, 0), textcoords="offset points", fontsize=8, ha="center", va="center", color=colour
+        )
         text.set_zorder(6)
         size = text.get_window_extent(renderer)
         offset, box, ring = _best(_pixels(ax, point), size.width, size.height, scale, taken, frame)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stsearch.report.axes import TITLES
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto, shown_value, unit_of
-from stsearch.report.plot import TITLES
 from stsearch.report.words import plain, storage_option, table
 from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, SCREEN, STOPPED, TRACE
 from stsearch.search.metrics import KEPT, METRICS, OBJECTIVES

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stsearch.profiling.against import Disagreement
+from stsearch.report.axes import TITLES
 from stsearch.report.charts import confusion_counts
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
@@ -19,7 +20,6 @@ from stsearch.report.effects import Effects
 from stsearch.report.learning import Learnt, learnt_of
 from stsearch.report.learning_text import warnings
 from stsearch.report.pareto import Pareto, shown_value, unit_of
-from stsearch.report.plot import TITLES
 from stsearch.report.words import counted, storage_option
 from stsearch.search.metrics import ACCURACIES, KEPT, METRICS
 from stsearch.search.reading import Ended, Record

@@ -8,12 +8,15 @@ from typing import Any
 
 from stsearch.report.effects_text import swap_words
 from stsearch.report.page import Report
+from stsearch.report.paper import paper_figure
 from stsearch.report.plot import figure
 
 INK, BLUE, PALE = "#1a1a1a", "#0072B2", "#c9d6e2"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _FRONT = 850, 600
 """Pixels of the front on a wide page"""
+_PAPER = 600, 380
+"""The same of the paper's front beside it"""
 _ROW = 24
 """Pixels of one effect"""
 _CROWD, _FAINT = 300, 0.35
@@ -23,7 +26,8 @@ _CROWD, _FAINT = 300, 0.35
 def plots(report: Report) -> dict[str, Any]:
     """Name to plotly figure, for those that the study has."""
     found = {
-        "front": _front(report),
+        "front": (front := _front(report)),
+        "paper": _paper(report, front),
         "forest": _forest(report),
         "growth": _growth(report),
         "latency": _latency(report),
@@ -65,6 +69,16 @@ def _front(report: Report) -> Any:
         x=[], y=[], mode="markers", name="chosen", showlegend=False, hoverinfo="skip",
         marker={"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2}},
     )  # fmt: skip
+    return drawn
+
+
+def _paper(report: Report, front: Any) -> Any:
+    """The paper's published front, where it compares with the study's."""
+    if front is None or (drawn := paper_figure(report.pareto, _PAPER, {trace.name for trace in front.data})) is None:
+        return None
+    titles = drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text
+    _styled(drawn, *titles, _PAPER[1])
+    drawn.update_layout(legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
     return drawn
 
 

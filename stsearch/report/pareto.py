@@ -171,9 +171,14 @@ def _values(records: Any, objectives: dict[str, str]) -> Any:
     return minimised(rows, [direction == "maximize" for direction in objectives.values()])
 
 
+def published_clip(frames: int) -> ClipShape:
+    """What the networks of the paper's table see."""
+    return ClipShape(3, frames, 112, 112)
+
+
 def published(frames: int) -> Pareto:
     """The front of the paper's own table over computed MACs: 18 layers, Kinetics-400, 112x112."""
-    clip = ClipShape(3, frames, 112, 112)
+    clip = published_clip(frames)
     records = []
     for row in PUBLISHED:
         if row.frames == frames:

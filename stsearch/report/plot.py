@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError, unknown
-from stsearch.report.front import minimised, non_dominated
+from stsearch.report.axes import (
+    STYLES,
+    SYMBOLS,
+    TITLES,
+    FrontAxes,
+    annotate,
+    axes_of,
+    placement_class,
+    scaled,
+    staircase,
+    steps_of,
+)
+from stsearch.report.paper import Paper, add_paper, draw_paper, head_paper, name_paper, paper_beside, paper_labels
 from stsearch.report.pareto import Pareto, shown_value, unit_of
-from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Record
-from stsearch.space.architecture import Architecture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +31,12 @@ if TYPE_CHECKING:
     from stsearch.report.labels import Label, Segment
 
 SUFFIXES = (".png", ".svg", ".pdf", ".html")
-_PIXELS_PER_POINT = 4 / 3
 _SIZE = 691, 461
 """Pixels of 1/96 inch"""
+_PANEL, _NARROW = 270, 230
+"""Pixels that the paper's front is wide beside it, and those for which its names find their places on a page"""
+_SHARE = 0.69, 0.77
+"""Where the study's axes end and the paper's begin on a page's figure"""
 _LINE = 100
 """Characters of a title's line"""
 _MOST = 4000
@@ -33,88 +44,25 @@ _MOST = 4000
 _NUMBERED = 12
 """Most networks of the front with their trial beside them"""
 BAND = "front, 95 % band; bars: standard errors"
-TITLES = {
-    "video_top1": "video top-1",
-    "score": "score",
-    "clip_top1": "clip top-1",
-    "video_top5": "video top-5",
-    "gmacs": "multiply-adds",
-    "params": "parameters",
-    "activations": "activations",
-    "latency_ms": "latency",
-    "peak_memory_mb": "peak memory",
-}
-# Okabe and Ito's palette: told apart by colour-blind readers. Markers repeat what colours say.
-STYLES: dict[str, tuple[str, str]] = {
-    "2D everywhere": ("#000000", "o"),
-    "time early (MC-like)": ("#E69F00", "^"),
-    "time late (rMC-like)": ("#0072B2", "v"),
-    "time everywhere": ("#D55E00", "s"),
-    "time here and there": ("#009E73", "D"),
-    "frames collapsed (R2D)": ("#999999", "X"),
-}
-"""Class of placement to colour and marker."""
 
 
-def placement_class(architecture: Architecture) -> str:
-    """Where a placement sees time: the paper's families, read off its five groups."""
-    if architecture.stem == "collapse":
-        return "frames collapsed (R2D)"
-    groups = [architecture.stem != "2d", *(any(kind != "2d" for kind in kinds) for kinds in architecture.stages)]
-    if not any(groups):
-        return "2D everywhere"
-    if all(groups):
-        return "time everywhere"
-    if groups == sorted(groups, reverse=True):
-        return "time early (MC-like)"
-    if groups == sorted(groups):
-        return "time late (rMC-like)"
-    return "time here and there"
+def plot(pareto: Pareto, path: Path, *, with_paper: bool = True) -> None:
+    """Write the figure; ``with_paper`` with the paper's published front beside it, where that can be compared.
 
-
-@dataclass(frozen=True)
-class _Axes:
-    """What the two axes show."""
-
-    x: str
-    y: str
-
-    def title(self, name: str, whose: str) -> str:
-        unit = "millions" if unit_of(name) == "M" else unit_of(name)
-        return f"{TITLES[name]} ({unit}), {whose}"
-
-    def point(self, record: Record) -> tuple[float, float]:
-        return _scaled(self.x, record.metrics[self.x]), _scaled(self.y, record.metrics[self.y])
-
-
-def _scaled(name: str, value: float) -> float:
-    return value / 1e6 if unit_of(name) == "M" else value
-
-
-def _axes(pareto: Pareto) -> _Axes:
-    costs = [name for name in pareto.objectives if name not in QUALITIES]
-    accuracies = [name for name in pareto.objectives if name in QUALITIES]
-    if len(pareto.objectives) < 2:
-        raise UserError(f"a plot of a front needs two objectives; the study has {', '.join(pareto.objectives)}")
-    if costs and accuracies:
-        return _Axes(costs[0], accuracies[0])
-    first, second, *_ = pareto.objectives
-    return _Axes(first, second)
-
-
-def plot(pareto: Pareto, path: Path) -> None:
-    """Write the figure; ``UserError`` for a suffix that is not one of ``SUFFIXES`` or a place not writable."""
+    ``UserError`` for a suffix that is not one of ``SUFFIXES`` or a place not writable.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--plot {path}: {unknown('suffix', path.suffix, SUFFIXES)}")
-    axes = _axes(pareto)
+    axes = axes_of(pareto)
     if not pareto.front:
         raise UserError(f"the study {pareto.study!r} has no trained network to plot yet")
+    paper = paper_beside(pareto, axes) if with_paper else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".html":
-            _plotly(pareto, axes).write_html(path, include_plotlyjs=True)
+            _plotly(pareto, axes, beside=paper).write_html(path, include_plotlyjs=True)
         else:
-            _matplotlib(pareto, axes)[0].savefig(path, dpi=200)
+            _matplotlib(pareto, axes, beside=paper)[0].savefig(path, dpi=200)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
@@ -126,7 +74,7 @@ def figure(pareto: Pareto, size: tuple[int, int] = _SIZE) -> Any:
 
     Texts are escaped: plotly reads a few tags in them. ``UserError`` for a study of one objective.
     """
-    return _plotly(pareto, _axes(pareto), size)
+    return _plotly(pareto, axes_of(pareto), size)
 
 
 def _named(pareto: Pareto) -> dict[str, Record]:
@@ -152,30 +100,39 @@ def _labelled(pareto: Pareto) -> list[tuple[str, Record]]:
     return [(r.network, r) for r in pareto.references] + [(f"#{r.trial}", r) for r in _found(pareto)]
 
 
-def _matplotlib(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> tuple[Figure, list[Label]]:
+def _matplotlib(
+    pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, beside: Paper | None = None, room: int = _PANEL
+) -> tuple[Figure, list[Label], list[Label]]:
+    """The figure and the names in it: the study's, and the paper's in a panel of its own."""
     from matplotlib.figure import Figure
 
     from stsearch.report.labels import place_labels
 
-    figure = Figure(figsize=(size[0] / 96, size[1] / 96), layout="constrained")
-    ax = figure.add_subplot()
-    _draw_points(ax, pareto, axes)
-    front = _staircase(pareto, axes)
+    widths = [size[0], room] if beside else [size[0]]
+    figure = Figure(figsize=(sum(widths) / 96, size[1] / 96), layout="constrained")
+    figure.subplots(1, len(widths), width_ratios=widths)
+    ax, panel = figure.axes[0], figure.axes[-1]
+    seen = _draw_points(ax, pareto, axes)
+    front = staircase(pareto, axes)
     _draw_front(ax, front)
-    lines = _steps(front) + _draw_confidence(ax, pareto, axes)
+    lines = steps_of(front) + _draw_confidence(ax, pareto, axes)
     if axes.x in pareto.budget:
-        cap = _scaled(axes.x, pareto.budget[axes.x])
+        cap = scaled(axes.x, pareto.budget[axes.x])
         lines.append(((cap, ax.get_ylim()[0]), (cap, ax.get_ylim()[1])))
         ax.axvline(cap, color="#555555", linestyle="--", linewidth=0.9, zorder=1, label=f"budget {cap:g}")
+    if beside:
+        draw_paper(panel, beside, seen)
     _write_axes(ax, pareto, axes)
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _write_title(figure, ax, pareto)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     names = [(name, axes.point(record)) for name, record in _labelled(pareto)]
     points = [axes.point(record) for record in (*_searched(pareto), *pareto.references)]
-    return figure, place_labels(figure, ax, names, points, lines)
+    labels = place_labels(figure, ax, names, points, lines)
+    return figure, labels, paper_labels(figure, panel, beside) if beside else []
 
 
-def _draw_points(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
-    """Markers by class of placement, one legend entry per class."""
+def _draw_points(ax: Axes, pareto: Pareto, axes: FrontAxes) -> set[str]:
+    """Markers by class of placement, one legend entry per class; gives these classes."""
     on_front = {record.architecture for record in pareto.front}
     paper = _named(pareto)
     groups: dict[tuple[str, bool, bool], list[Record]] = {}
@@ -199,26 +156,34 @@ def _draw_points(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
             label=None if kind in seen else kind,
         )
         seen.add(kind)
+    return seen
 
 
-def _y_title(pareto: Pareto, axes: _Axes) -> str:
+def _y_title(pareto: Pareto, axes: FrontAxes) -> str:
     """Short; the title above says what the proxy is."""
     return axes.title(axes.y, "proxy" if pareto.accuracy_of.startswith("proxy") else "published")
 
 
-def _write_axes(ax: Axes, pareto: Pareto, axes: _Axes) -> None:
+def _write_axes(ax: Axes, pareto: Pareto, axes: FrontAxes) -> None:
     ax.set_xlabel(axes.title(axes.x, pareto.cost_of))
     ax.set_ylabel(_y_title(pareto, axes))
+    ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.margins(x=0.08, y=0.10)
+
+
+def _write_title(figure: Figure, ax: Axes, pareto: Pareto) -> None:
+    """Above the axes; above all panels where there are several."""
     count = len(pareto.objectives)
     front = "the front" if count == 2 else f"the front of {count} objectives"
     some = f" ({_MOST:,} dominated ones drawn)" if len(pareto.dominated) > _MOST else ""
     about = f"{pareto.study}: {pareto.trained:,} networks{some}. Filled: on {front}. Named: the paper's"
     about += "".join(f"; #{record.trial}: trial {record.trial}" for record in _found(pareto)[:1])
     lines = [*_wrapped(about), *_wrapped(f"accuracy: {pareto.accuracy_of}")]
-    ax.set_title("\n".join(lines), fontsize=8.5, loc="left")
-    ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.margins(x=0.08, y=0.10)
+    if len(figure.axes) == 1:
+        ax.set_title("\n".join(lines), fontsize=8.5, loc="left")
+    else:
+        figure.suptitle("\n".join(lines), fontsize=8.5, x=0.01, ha="left")
 
 
 def _wrapped(text: str) -> list[str]:
@@ -226,43 +191,27 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, _LINE) or [""]
 
 
-def _staircase(pareto: Pareto, axes: _Axes) -> list[tuple[float, float]]:
-    """The front's points that no other dominates in these two axes, by x; with two objectives, all of them."""
-    values = [axes.point(record) for record in pareto.front]
-    signs = [pareto.objectives[axes.x] == "maximize", pareto.objectives[axes.y] == "maximize"]
-    keep = non_dominated(minimised(values, signs))
-    return sorted(point for point, kept in zip(values, keep, strict=True) if kept)
-
-
-def _steps(points: list[tuple[float, float]]) -> list[Segment]:
-    """The front as a staircase of horizontal and vertical lines."""
-    lines: list[Segment] = []
-    for (x0, y0), (x1, y1) in pairwise(points):
-        lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
-    return lines
-
-
 def _draw_front(ax: Axes, points: list[tuple[float, float]]) -> None:
     xs, ys = [x for x, _ in points], [y for _, y in points]
     ax.step(xs, ys, where="post", color="#333333", linewidth=1.1, zorder=2, label="front")
 
 
-def _bars(pareto: Pareto, axes: _Axes) -> list[tuple[float, float, float]]:
+def _bars(pareto: Pareto, axes: FrontAxes) -> list[tuple[float, float, float]]:
     """``(x, y, standard error)`` of the networks that are on the front or may well be."""
     shown = (*pareto.front, *(pareto.confidence.likely if pareto.confidence else ()))
     known = ((record, pareto.certainty(record)) for record in shown)
     return [(*axes.point(r), sure.errors[axes.y]) for r, sure in known if sure is not None and axes.y in sure.errors]
 
 
-def _band(pareto: Pareto, axes: _Axes) -> tuple[list[float], list[float], list[float]]:
+def _band(pareto: Pareto, axes: FrontAxes) -> tuple[list[float], list[float], list[float]]:
     """Costs, lower and upper accuracies of the front's 95 % band; empty where there is none."""
     band = pareto.confidence.band if pareto.confidence else None
     if band is None:
         return [], [], []
-    return [_scaled(axes.x, cost) for cost in band.costs.tolist()], band.low.tolist(), band.high.tolist()
+    return [scaled(axes.x, cost) for cost in band.costs.tolist()], band.low.tolist(), band.high.tolist()
 
 
-def _draw_confidence(ax: Axes, pareto: Pareto, axes: _Axes) -> list[Segment]:
+def _draw_confidence(ax: Axes, pareto: Pareto, axes: FrontAxes) -> list[Segment]:
     """Error bars and the band; returns the bars, which names are to keep clear of."""
     costs, low, high = _band(pareto, axes)
     if len(costs) > 1:
@@ -287,18 +236,12 @@ def _hover(pareto: Pareto, record: Record) -> str:
     return f"<b>{escape(record.network)}</b><br>{escape(record.architecture)}<br>{trial}<br>{metrics}{about}"
 
 
-def _plotly(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> Any:
+def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, beside: Paper | None = None) -> Any:
     import plotly.graph_objects as go
 
-    symbols = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "s": "square", "D": "diamond", "X": "x"}
-    on_front = {record.architecture for record in pareto.front}
-    paper = _named(pareto)
-    groups: dict[str, list[Record]] = {}
-    for record in (*_searched(pareto), *pareto.references):
-        groups.setdefault(placement_class(record.parsed()), []).append(record)
     figure = go.Figure()
     _add_confidence(figure, pareto, axes)
-    ordered = _staircase(pareto, axes)
+    ordered = staircase(pareto, axes)
     figure.add_scatter(
         x=[x for x, _ in ordered],
         y=[y for _, y in ordered],
@@ -307,6 +250,30 @@ def _plotly(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> Any:
         line={"color": "#333333", "shape": "hv"},
         hoverinfo="skip",
     )
+    seen = _add_points(figure, pareto, axes)
+    if axes.x in pareto.budget:
+        cap = scaled(axes.x, pareto.budget[axes.x])
+        said = {"annotation_text": f"budget {cap:g}", "annotation_position": "bottom left"}
+        figure.add_vline(cap, line_dash="dash", line_color="#555555", **said)
+    drawn, labels, papers = _matplotlib(pareto, axes, size, beside, _NARROW)
+    for label in labels:
+        annotate(figure, label)
+    _lay_out(figure, pareto, axes, drawn.axes[0])
+    if beside:
+        add_paper(figure, beside, seen, ("x2", "y2"))
+        name_paper(figure, beside, drawn.axes[1], papers, "2")
+        figure.update_layout(xaxis_domain=[0, _SHARE[0]], xaxis2_domain=[_SHARE[1], 1], yaxis2_anchor="x2")
+        head_paper(figure)
+    return figure
+
+
+def _add_points(figure: Any, pareto: Pareto, axes: FrontAxes) -> set[str]:
+    """Markers by class of placement; gives these classes."""
+    on_front = {record.architecture for record in pareto.front}
+    paper = _named(pareto)
+    groups: dict[str, list[Record]] = {}
+    for record in (*_searched(pareto), *pareto.references):
+        groups.setdefault(placement_class(record.parsed()), []).append(record)
     for kind, records in groups.items():
         colour, marker = STYLES[kind]
         figure.add_scatter(
@@ -320,36 +287,27 @@ def _plotly(pareto: Pareto, axes: _Axes, size: tuple[int, int] = _SIZE) -> Any:
             marker={
                 "color": colour,
                 "size": [11 if r.architecture in paper else 8 for r in records],
-                "symbol": [symbols[marker] + ("" if r.architecture in on_front else "-open") for r in records],
+                "symbol": [SYMBOLS[marker] + ("" if r.architecture in on_front else "-open") for r in records],
             },
         )
-    if axes.x in pareto.budget:
-        cap = _scaled(axes.x, pareto.budget[axes.x])
-        said = {"annotation_text": f"budget {cap:g}", "annotation_position": "bottom left"}
-        figure.add_vline(cap, line_dash="dash", line_color="#555555", **said)
-    drawn, labels = _matplotlib(pareto, axes, size)
-    for label in labels:
-        _annotate(figure, label)
-    (ax,) = drawn.axes
-    _lay_out(figure, pareto, axes, ax.get_xlim(), ax.get_ylim())
-    return figure
+    return set(groups)
 
 
-def _lay_out(figure: Any, pareto: Pareto, axes: _Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
+def _lay_out(figure: Any, pareto: Pareto, axes: FrontAxes, ax: Axes) -> None:
     """Titles, and the ranges in which the names found their places."""
     title = f"{pareto.study}: {pareto.trained:,} networks, accuracy of the {pareto.accuracy_of}"
     figure.update_layout(
         template="plotly_white",
         legend={"orientation": "h", "y": -0.2},
-        xaxis_range=across,
-        yaxis_range=up,
+        xaxis_range=ax.get_xlim(),
+        yaxis_range=ax.get_ylim(),
         title={"text": "<br>".join(map(escape, _wrapped(title))), "font": {"size": 14}},
         xaxis_title=escape(axes.title(axes.x, pareto.cost_of)),
         yaxis_title=_y_title(pareto, axes),
     )
 
 
-def _add_confidence(figure: Any, pareto: Pareto, axes: _Axes) -> None:
+def _add_confidence(figure: Any, pareto: Pareto, axes: FrontAxes) -> None:
     """The band and the error bars, below all else."""
     costs, low, high = _band(pareto, axes)
     edge: dict[str, Any] = {"mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
@@ -368,20 +326,3 @@ def _add_confidence(figure: Any, pareto: Pareto, axes: _Axes) -> None:
             showlegend=False,
             hoverinfo="skip",
         )
-
-
-def _annotate(figure: Any, label: Label) -> None:
-    """A name where matplotlib found room for it; the page is wider, so the room is there too."""
-    dx, dy = label.offset
-    figure.add_annotation(
-        x=label.point[0],
-        y=label.point[1],
-        text=escape(label.name),
-        ax=dx * _PIXELS_PER_POINT,
-        ay=-dy * _PIXELS_PER_POINT,
-        arrowhead=0,
-        arrowwidth=0.6,
-        arrowcolor="#888888",
-        standoff=5,
-        font={"size": 11},
-    )

@@ -24,6 +24,8 @@ _HEADS = {
     "video_top1": "video@1",
     "clip_top1": "clip@1",
     "video_top5": "video@5",
+    "order_top1": "order@1",
+    "frames_top1": "frames@1",
     "score": "score",
     "gmacs": "GMACs",
     "params": "params",
@@ -72,7 +74,8 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     else:
         console.print(_front_table("front", pareto, pareto.front, columns))
     if pareto.confidence:
-        _print_confidence(pareto, pareto.confidence, columns, console)
+        _print_likely(pareto, pareto.confidence, columns, console)
+    _print_words(pareto, console)
     if pareto.references:
         console.print(_reference_table(pareto, columns))
     _print_failures(pareto, console)
@@ -110,16 +113,20 @@ def _front_table(title: str, pareto: Pareto, records: Sequence[Record], columns:
     return table
 
 
-def _print_confidence(pareto: Pareto, confidence: Confidence, columns: Sequence[str], console: Console) -> None:
-    """Networks that may belong on the front, and how sure all that is."""
+def _print_likely(pareto: Pareto, confidence: Confidence, columns: Sequence[str], console: Console) -> None:
+    """Networks that may belong on the front."""
     if confidence.likely:
         some = sorted(confidence.likely, key=lambda record: -confidence.probability(record))[:_LIKELY]
         left = len(confidence.likely) - len(some)
         title = "not on the front as measured, but may well be" + (f" (the likeliest, {left} more)" if left else "")
         console.print(_front_table(title, pareto, [r for r in confidence.likely if r in some], columns))
-    for line in about(pareto):
+
+
+def _print_words(pareto: Pareto, console: Console) -> None:
+    """What is to be said of the front beside its figures."""
+    lines = about(pareto)
+    for line in [*lines, *([""] if lines else [])]:
         console.print(line, highlight=False, markup=False)
-    console.print()
 
 
 def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
@@ -170,7 +177,7 @@ def pareto_csv(pareto: Pareto) -> str:
                     _trial(record),
                     record.network,
                     record.architecture,
-                    *(record.metrics[column] for column in columns),
+                    *(record.metrics.get(column, "") for column in columns),
                     *(known.get(column, "") for column in sure),
                     name,
                 ]

@@ -25,6 +25,7 @@ from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import train, video_probabilities
 from stsearch.schema import Strict, validate
 from stsearch.search.fitting import fitted_recipe
+from stsearch.search.metrics import OF_PAIRS
 from stsearch.search.reading import StoredStudy
 from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture
@@ -122,6 +123,9 @@ class Result:
     """video@1 of the videos of each class; ``None`` for a class without videos"""
     each: tuple[float, ...]
     """video@1 of every training"""
+    order_top1: float | None = None
+    """``None`` where classes are no pairs of a motion and its reversal, as the next one"""
+    frames_top1: float | None = None
 
 
 @dataclass(frozen=True)
@@ -184,12 +188,12 @@ def evaluate(
         found.append(_probabilities(stream, data, device, split, partial(progress, label)))
         labels.append(data.splits[split].labels)
     assert data is not None
-    fused = None
+    fused, pairs = None, data.opposite
     if fuse:
         if any(not torch.equal(one, labels[0]) for one in labels):
             raise UserError("--fuse: the networks do not see the same videos (some are unreadable in one modality)")
-        fused = _result([torch.stack(trainings).mean(0) for trainings in zip(*found, strict=True)], labels[0])
-    results = tuple(_result(trainings, truth) for trainings, truth in zip(found, labels, strict=True))
+        fused = _result([torch.stack(trainings).mean(0) for trainings in zip(*found, strict=True)], labels[0], pairs)
+    results = tuple(_result(trainings, truth, pairs) for trainings, truth in zip(found, labels, strict=True))
     return Evaluated(split, len(labels[0]), data.classes, tuple(streams), results, fused)
 
 
@@ -223,13 +227,13 @@ def _probabilities(
     return found
 
 
-def _result(trainings: Sequence[torch.Tensor], labels: torch.Tensor) -> Result:
+def _result(trainings: Sequence[torch.Tensor], labels: torch.Tensor, opposite: Sequence[int]) -> Result:
     """Means over trainings of what their probabilities ``(V, classes)`` are worth."""
-    scores = [video_accuracies(probabilities, labels) for probabilities in trainings]
+    scores = [video_accuracies(probabilities, labels, opposite) for probabilities in trainings]
+    named = ("video_top1", "video_top5", *(name for name in OF_PAIRS if name in scores[0]))
     columns = zip(*(score["per_class"] for score in scores), strict=True)
     return Result(
-        video_top1=sum(score["video_top1"] for score in scores) / len(scores),
-        video_top5=sum(score["video_top5"] for score in scores) / len(scores),
+        **{name: sum(score[name] for score in scores) / len(scores) for name in named},
         per_class=tuple(None if column[0] is None else sum(column) / len(column) for column in columns),
         each=tuple(accuracy(probabilities, labels) for probabilities in trainings),
     )

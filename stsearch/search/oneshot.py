@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stsearch.data.cache import cache_folder, locked, writing
-from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
+from stsearch.evaluate.evaluators import EVALUATORS, TRAINED, Evaluation, Evaluator, OnEpoch, Task, mean_of
 from stsearch.evaluate.oneshot import OneShotRecipe
-from stsearch.evaluate.train import Epoch, EvaluationFailed, Training
+from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.train import EvaluationFailed
 
 if TYPE_CHECKING:
     from stsearch.nni.oneshot import State, Supernet
@@ -140,4 +141,4 @@ def _check() -> None:
     import_module("stsearch.nni")
 
 
-EVALUATORS.add("nni-oneshot", Evaluator(OneShotRecipe, evaluate_by_inheriting, _check))
+EVALUATORS.add("nni-oneshot", Evaluator(OneShotRecipe, evaluate_by_inheriting, _check, metrics=TRAINED))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
 import torch
 from optuna.study import Study as OptunaStudy
 
+from stsearch.errors import quoted
 from stsearch.evaluate.evaluators import Evaluation, Scored
+from stsearch.evaluate.train import EvaluationFailed
 from stsearch.profiling.device import device_facts
 from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, NETWORK, RECORD, REFERENCE
+from stsearch.search.metrics import QUALITIES
 from stsearch.search.packed import split
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import name_of
@@ -42,6 +45,13 @@ def metrics_of(evaluation: Evaluation | Scored, costs: Mapping[str, float]) -> d
     return {**evaluation.metrics, **costs}
 
 
+def told(evaluation: Evaluation | Scored, objectives: Iterable[str]) -> Evaluation | Scored:
+    """``evaluation``; ``EvaluationFailed`` where it says nothing of an objective, as old trainings may."""
+    if missing := [name for name in objectives if name in QUALITIES and name not in evaluation.metrics]:
+        raise EvaluationFailed(f"its evaluation does not say {quoted(missing)}, which is an objective")
+    return evaluation
+
+
 def describe(architecture: Architecture, costs: Mapping[str, float]) -> dict[str, Any]:
     """Attributes that are known before training."""
     return {
@@ -58,9 +68,8 @@ def outcome(evaluation: Evaluation | Scored, flops: int, device: torch.device) -
     if isinstance(evaluation, Scored):
         return {**evaluation.metrics, **common}
     return {
-        "video_top1": evaluation.video_top1,
+        **evaluation.metrics,
         "video_top5": evaluation.video_top5,
-        "clip_top1": evaluation.clip_top1,
         "clips_per_second": round(evaluation.clips_per_second, 2),
         CLIPS_TRAINED: evaluation.clips_trained,
         EPOCHS_TRAINED: evaluation.epochs_trained,

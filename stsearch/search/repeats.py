@@ -33,7 +33,7 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.claims import begin_trial
 from stsearch.search.confidence import draw_fronts, gains, measured
-from stsearch.search.metrics import ACCURACIES, KEPT
+from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
 from stsearch.search.proposals import failed_by_itself
@@ -64,12 +64,12 @@ class Repeat:
 
 
 def trainings_of(trial: FrozenTrial) -> dict[str, tuple[float, ...]]:
-    """Accuracies (per cent) of every training that a trial's evaluation made, by name."""
+    """Accuracies (per cent) of every training that a trial's evaluation made, by name; a scored network has none."""
     kept = whole(trial.system_attrs, RECORD).get("trainings", []) if RECORD in trial.system_attrs else []
     return {
         name: tuple(t[name] for t in kept) or (trial.user_attrs[name],)
         for name in ACCURACIES
-        if kept or name in trial.user_attrs  # a scored network has none
+        if (all(t.get(name) is not None for t in kept) if kept else name in trial.user_attrs)
     }
 
 
@@ -117,12 +117,12 @@ def _companion(session: Session, *, begin: bool) -> OptunaStudy | None:
             storage=session.storage,
             study_name=name,
             load_if_exists=True,
-            directions=["maximize"] * len(ACCURACIES),
+            directions=["maximize"] * len(ALWAYS),
             sampler=RandomSampler(seed=0),  # there is nothing to draw: the network is chosen here
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            session.repeats.set_metric_names(list(ACCURACIES))
+            session.repeats.set_metric_names(list(ALWAYS))
     return session.repeats
 
 
@@ -190,7 +190,7 @@ def _gains(
 
 
 def _repeat(session: Session, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Repeat:
-    first = len(trainings_of(trial)[ACCURACIES[0]])
+    first = len(trainings_of(trial)[ALWAYS[0]])
     taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and counts(t)]
     repeat = next(number for number in range(first, first + len(taken) + 1) if number not in taken)
     architecture = parse_placement(trial.user_attrs[ARCHITECTURE])
@@ -251,14 +251,14 @@ def _objective(
     emit({"event": "start", **about})
     with ending(session, trial, about, emit):
         evaluation = _train(session, chosen, reporter(about, emit))
-    found = {name: float(getattr(evaluation, name)) for name in ACCURACIES}
+    found = {name: float(value) for name, value in evaluation.metrics.items()}
     done.append(_done(about, found, persist(session, partial(_finished, session, chosen.trial)), evaluation))
     persist(session, partial(keep_record, study, trial, evaluation, session.device))
     kept = {name: float(getattr(evaluation, name)) for name in KEPT}
     more = {**found, **kept, "seconds": round(evaluation.seconds, 3), "seed": evaluation.seeds[0]}
     for name, value in plain(more).items():
         persist(session, partial(trial.set_user_attr, name, value))
-    return tuple(found.values())
+    return tuple(found[name] for name in ALWAYS)
 
 
 def _finished(session: Session, number: int) -> Mapping[str, tuple[float, ...]]:
@@ -274,7 +274,7 @@ def _done(
     all_of = {name: (*values, found[name]) for name, values in before.items()}
     means: dict[str, Any] = {name: sum(values) / len(values) for name, values in all_of.items()}
     speed = {"seconds": evaluation.seconds, "clips_per_second": evaluation.clips_per_second}
-    return {"event": "done", **about, **found, **speed, "means": means, "trainings": len(all_of[ACCURACIES[0]])}
+    return {"event": "done", **about, **found, **speed, "means": means, "trainings": len(all_of[ALWAYS[0]])}
 
 
 def _train(session: Session, chosen: Repeat, on_epoch: OnEpoch) -> Evaluation:

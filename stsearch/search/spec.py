@@ -18,7 +18,7 @@ from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
-from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, QUALITIES, direction_of
+from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, OF_PAIRS, QUALITIES, direction_of
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url
 from stsearch.search.samplers import SAMPLERS
@@ -339,8 +339,11 @@ def _asked_faults(spec: StudySpec, space: SearchSpace) -> list[str]:
 
 
 def _unknown_faults(spec: StudySpec) -> list[str]:
-    """Objectives that the evaluator says nothing of."""
+    """Objectives that the data or the evaluator say nothing of."""
     known = EVALUATORS[spec.evaluate.name].metrics
+    if not DATASETS[spec.data.name].pairs and (asked := [name for name in spec.objectives if name in OF_PAIRS]):
+        why = "is of data whose classes are pairs of a motion and its reversal; those of"
+        return [f"objectives.{name}: {why} {spec.data.name!r} are not" for name in asked]
     return [
         f"objectives.{name}: `evaluate: {{name: {spec.evaluate.name}}}` does not tell it; it tells {quoted(known)}"
         for name in spec.objectives

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.evaluate.train import Epoch, Rung, Training
+from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.search.attributes import ARCHITECTURE, TRAINING
 from stsearch.search.packed import split, whole
 from stsearch.search.records import plain

@@ -42,6 +42,7 @@ from stsearch.search.records import (
     outcome,
     plain,
     set_constraints,
+    told,
 )
 from stsearch.search.repeats import repeats_running, run_repeat
 from stsearch.search.screening import ScreenedOut, screen
@@ -286,9 +287,8 @@ def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float
     over = {name: value for name, value in session.excess(costs).items() if name in MEASURED and value > 0}
     if over and not (session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)):
         budget = session.study.spec.budget
-        raise optuna.TrialPruned(
-            "not trained: " + ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)
-        )
+        said = ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)
+        raise optuna.TrialPruned(f"not trained: {said}")
 
 
 def _is_start(session: Session, trial: optuna.Trial) -> bool:
@@ -329,7 +329,7 @@ def _evaluate(
     )
     with own_failures():
         flops = check_count(session, architecture)
-        return EVALUATORS[study.spec.evaluate.name].run(task, on_epoch), flops
+        return told(EVALUATORS[study.spec.evaluate.name].run(task, on_epoch), study.spec.objectives), flops
 
 
 def check_count(session: Session, architecture: Architecture) -> int:

@@ -27,7 +27,7 @@ import torch
 from optuna.trial import TrialState
 
 from stsearch.evaluate.evaluators import Evaluation, mean_of
-from stsearch.evaluate.train import Epoch, Training
+from stsearch.evaluate.results import Epoch, Training
 from stsearch.search import worker
 from stsearch.search.attributes import ARCHITECTURE, WORKER
 from stsearch.search.records import describe

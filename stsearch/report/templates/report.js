@@ -15,17 +15,17 @@
 
   // Names beside points have room on wide pages only.
   const front = divs.get("front");
-  const annotations = front ? (plots.front.layout.annotations || []) : [];
-  let named = true;
-  const names = (width) => {
-    if (!front || named === (width >= narrow)) return;
-    named = width >= narrow;
-    Plotly.relayout(front, {
-      annotations: named ? annotations : annotations.filter((a) => a.showarrow === false),
-      "xaxis.title.font.size": named ? 13 : 11,
+  const named = new Map(["front", "paper"].filter((name) => divs.has(name)).map((name) => [name, true]));
+  const names = (name, width) => {
+    if (named.get(name) === (width >= narrow)) return;
+    named.set(name, width >= narrow);
+    const annotations = plots[name].layout.annotations || [];
+    Plotly.relayout(divs.get(name), {
+      annotations: width >= narrow ? annotations : annotations.filter((a) => a.showarrow === false),
+      "xaxis.title.font.size": width >= narrow ? 13 : 11,
     });
   };
-  const fit = () => front && names(front.clientWidth);
+  const fit = () => named.forEach((_, name) => names(name, divs.get(name).clientWidth));
   addEventListener("resize", fit);
   fit();
 
@@ -130,7 +130,7 @@
     closed = [...document.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
     for (const div of divs.values()) Plotly.relayout(div, { width: 680, autosize: false });
-    names(680);
+    named.forEach((_, name) => names(name, 680));
   });
   addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;

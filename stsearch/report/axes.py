@@ -1,0 +1,131 @@
+"""What plots of fronts share: two axes, the marks of placements, and the front as a staircase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from stsearch.errors import UserError
+from stsearch.report.front import minimised, non_dominated
+from stsearch.report.pareto import Pareto, unit_of
+from stsearch.search.metrics import QUALITIES
+from stsearch.search.reading import Record
+from stsearch.space.architecture import Architecture
+
+if TYPE_CHECKING:
+    from stsearch.report.labels import Label, Segment
+
+TITLES = {
+    "video_top1": "video top-1",
+    "score": "score",
+    "clip_top1": "clip top-1",
+    "video_top5": "video top-5",
+    "order_top1": "order top-1",
+    "frames_top1": "frames top-1",
+    "gmacs": "multiply-adds",
+    "params": "parameters",
+    "activations": "activations",
+    "latency_ms": "latency",
+    "peak_memory_mb": "peak memory",
+}
+# Okabe and Ito's palette: told apart by colour-blind readers. Markers repeat what colours say.
+STYLES: dict[str, tuple[str, str]] = {
+    "2D everywhere": ("#000000", "o"),
+    "time early (MC-like)": ("#E69F00", "^"),
+    "time late (rMC-like)": ("#0072B2", "v"),
+    "time everywhere": ("#D55E00", "s"),
+    "time here and there": ("#009E73", "D"),
+    "frames collapsed (R2D)": ("#999999", "X"),
+}
+"""Class of placement to colour and marker."""
+SYMBOLS = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "s": "square", "D": "diamond", "X": "x"}
+"""Matplotlib's names of the markers to plotly's"""
+_PIXELS_PER_POINT = 4 / 3
+
+
+def placement_class(architecture: Architecture) -> str:
+    """Where a placement sees time: the paper's families, read off its five groups."""
+    if architecture.stem == "collapse":
+        return "frames collapsed (R2D)"
+    groups = [architecture.stem != "2d", *(any(kind != "2d" for kind in kinds) for kinds in architecture.stages)]
+    if not any(groups):
+        return "2D everywhere"
+    if all(groups):
+        return "time everywhere"
+    if groups == sorted(groups, reverse=True):
+        return "time early (MC-like)"
+    if groups == sorted(groups):
+        return "time late (rMC-like)"
+    return "time here and there"
+
+
+@dataclass(frozen=True)
+class FrontAxes:
+    """What the two axes show."""
+
+    x: str
+    y: str
+
+    def title(self, name: str, whose: str) -> str:
+        """Of an axis: ``multiply-adds (GMACs), whose``."""
+        unit = "millions" if unit_of(name) == "M" else unit_of(name)
+        return f"{TITLES[name]} ({unit}), {whose}"
+
+    def point(self, record: Record) -> tuple[float, float]:
+        """Where a network is."""
+        return scaled(self.x, record.metrics[self.x]), scaled(self.y, record.metrics[self.y])
+
+
+def scaled(name: str, value: float) -> float:
+    """A metric in the unit of its axis: counts are in millions."""
+    return value / 1e6 if unit_of(name) == "M" else value
+
+
+def axes_of(pareto: Pareto) -> FrontAxes:
+    """The first cost and the first accuracy among the objectives; ``UserError`` for a study of one objective."""
+    costs = [name for name in pareto.objectives if name not in QUALITIES]
+    accuracies = [name for name in pareto.objectives if name in QUALITIES]
+    if len(pareto.objectives) < 2:
+        raise UserError(f"a plot of a front needs two objectives; the study has {', '.join(pareto.objectives)}")
+    if costs and accuracies:
+        return FrontAxes(costs[0], accuracies[0])
+    first, second, *_ = pareto.objectives
+    return FrontAxes(first, second)
+
+
+def staircase(pareto: Pareto, axes: FrontAxes) -> list[tuple[float, float]]:
+    """The front's points that no other dominates in these two axes, by x; with two objectives, all of them."""
+    values = [axes.point(record) for record in pareto.front]
+    signs = [pareto.objectives[axes.x] == "maximize", pareto.objectives[axes.y] == "maximize"]
+    keep = non_dominated(minimised(values, signs))
+    return sorted(point for point, kept in zip(values, keep, strict=True) if kept)
+
+
+def steps_of(points: list[tuple[float, float]]) -> list[Segment]:
+    """The front as a staircase of horizontal and vertical lines."""
+    lines: list[Segment] = []
+    for (x0, y0), (x1, y1) in pairwise(points):
+        lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
+    return lines
+
+
+def annotate(figure: Any, label: Label, look: dict[str, Any] | None = None) -> None:
+    """A name where matplotlib found room for it; the page is wider, so the room is there too.
+
+    ``look`` is further of plotly's settings of an annotation.
+    """
+    dx, dy = label.offset
+    figure.add_annotation(
+        x=label.point[0],
+        y=label.point[1],
+        text=escape(label.name),
+        ax=dx * _PIXELS_PER_POINT,
+        ay=-dy * _PIXELS_PER_POINT,
+        arrowhead=0,
+        arrowwidth=0.6,
+        arrowcolor="#888888",
+        standoff=5,
+        **{"font": {"size": 11}, **(look or {})},
+    )
