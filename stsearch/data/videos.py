@@ -93,7 +93,8 @@ class ClipData:
         sound = all(pairs.get(other) == number for number, other in pairs.items())
         if pairs and not (sound and len(pairs) == len(self.classes)):
             raise ValueError(
-                f"opposite: {len(self.classes)} classes, in pairs one the other's or alone their own; given {self.opposite}"
+                f"opposite: {len(self.classes)} classes, in pairs one the other's, or alone their own; "
+                f"given {self.opposite}"
             )
 
     @property
