@@ -80,7 +80,7 @@ def test_of_known_probabilities() -> None:
 
 @pytest.mark.parametrize("opposite", [(1, 0), (1, 2, 3, 0), (1, 0, 3, 4), (1, 0, 3, 2, 5, 4)])
 def test_opposites_that_are_no_pairs(motions: ClipData, opposite: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="4 classes in pairs"):
+    with pytest.raises(ValueError, match="4 classes, in pairs"):
         replace(motions, opposite=opposite)
 
 

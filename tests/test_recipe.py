@@ -15,6 +15,7 @@ from stsearch.errors import SpecError, UserError
 from stsearch.evaluate.evaluators import Task, begun
 from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import OF_OPTIMIZERS, TrainRecipe
+from stsearch.evaluate.results import Training
 from stsearch.evaluate.train import train
 from stsearch.nets.build import build
 from stsearch.search.attributes import SPEC
@@ -109,23 +110,23 @@ def test_networks_of_a_study_see_the_same_clips_and_repeats_see_others() -> None
 
 @pytest.mark.parametrize("optimizer", list(OF_OPTIMIZERS))
 def test_training_keeps_losses_and_predictions(optimizer: str) -> None:
-    data = load_motions(MotionsRecipe(classes=2, clips=24, val_clips=10), 4, 16)
+    data = load_motions(MotionsRecipe(classes=4, clips=24, val_clips=20), 4, 16)
     recipe = TrainRecipe.model_validate({"optimizer": optimizer, "epochs": 2, "batch": 8})
 
-    def once() -> object:
+    def once() -> Training:
         generator = torch.Generator().manual_seed(0)
         made = network("MC3-18")
         return train(made, data, recipe, frames=4, size=16, generator=generator, device=torch.device("cpu"))
 
     found, again = once(), once()
-    assert found.predictions == again.predictions  # type: ignore[attr-defined]
+    assert found.predictions == again.predictions
     labels = data.splits["val"].labels.tolist()
-    right = sum(said == label for (said, _), label in zip(found.predictions, labels, strict=True))  # type: ignore[attr-defined]
-    assert found.video_top1 == pytest.approx(10.0 * right)  # type: ignore[attr-defined]
-    for epoch in found.curve:  # type: ignore[attr-defined]
+    right = sum(said == label for (said, _), label in zip(found.predictions, labels, strict=True))
+    assert found.video_top1 == pytest.approx(5.0 * right)
+    for epoch in found.curve:
         assert epoch.steps == 3
-        assert 0 <= epoch.train_top1 <= 100
-        assert epoch.val_loss > 0
+        assert 0 <= (epoch.train_top1 or 0) <= 100
+        assert (epoch.val_loss or 0) > 0
 
 
 def test_the_length_of_a_training_is_the_datas_where_nobody_says_it(tiny: Path) -> None:
