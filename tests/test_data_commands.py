@@ -151,7 +151,7 @@ def test_show_says_what_build_says_of_damage(clips: Path, cli: Cli) -> None:
         ("data verify abc", "unknown clip cache 'abc'"),
         ("evaluate", "name a NETWORK"),
         ("evaluate R3D-18", "'R3D-18' is of no study: add --study STUDY"),
-        ("evaluate R3D-18 --study quickstart --fuse", "'motions' is rendered, so it has no flow; fusing needs videos"),
+        ("evaluate R3D-18 --study quickstart --fuse", "'graded' is rendered, so it has no flow; fusing needs videos"),
         (
             "evaluate R3D-18 MC2-18 R2D-18 --study mine.yaml --fuse",
             "takes one NETWORK or two, for RGB and flow; given 3",
