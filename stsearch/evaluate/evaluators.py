@@ -208,8 +208,8 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
     built = sum(parameter.numel() for parameter in network.parameters())
     if built != expected:
         raise EvaluationFailed(f"the closed form says {expected:,} parameters, the built network has {built:,}")
-    scale_branches(network, task.recipe.residual_scale)
-    if task.recipe.paired:
+    scale_branches(network, getattr(task.recipe, "residual_scale", 1.0))  # a plug-in's recipe may have no such key
+    if getattr(task.recipe, "paired", False):
         generator = torch.Generator().manual_seed(_seed_of(f"{task.seed} clips {repeat}"))
     return network, generator
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field, field_validator
 
+from stsearch.evaluate.earlier import BEFORE
 from stsearch.evaluate.evaluators import (
     EVALUATORS,
     TRAINED,
@@ -146,8 +147,9 @@ def _taken_up(task: Task) -> Trainer:
 
 
 def _identity(task: Task) -> str:
-    """All that a training is a function of."""
-    recipe: Mapping[str, Any] = task.recipe.model_dump(exclude={"trace", "resident_share"})
+    """All that a training is a function of; what earlier versions had no key for is left out where it is as then."""
+    whole: Mapping[str, Any] = task.recipe.model_dump(exclude={"trace", "resident_share"})
+    recipe = {key: value for key, value in whole.items() if key not in BEFORE or value != BEFORE[key]}
     about = [task.architecture.id, str(task.clip), recipe, task.seed, task.data.fingerprint]
     return json.dumps(about, sort_keys=True)
 

@@ -11,10 +11,10 @@ from optuna.storages import RDBStorage
 
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
+from stsearch.evaluate.earlier import as_begun
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe
 from stsearch.search.attributes import SPEC
-from stsearch.search.earlier import as_begun
 from stsearch.search.metrics import direction_of
 from stsearch.search.reading import check_format
 from stsearch.search.spec import Study, difference

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from stsearch.errors import UserError, quoted, unknown
+from stsearch.evaluate.earlier import as_begun
 from stsearch.resources import find, names
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -31,7 +32,6 @@ from stsearch.search.attributes import (
     REPEATS,
     SPEC,
 )
-from stsearch.search.earlier import as_begun
 from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
 from stsearch.search.recognise import check_whole
