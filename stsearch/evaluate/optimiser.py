@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from stsearch.evaluate.muon import Muon
 from stsearch.evaluate.recipe import LoopRecipe
 
 _BESIDE_MUON = 0.1
@@ -27,7 +28,7 @@ class Optimiser:
             self._convolutions = _convolutions(network)
             self._matrices = [nn.Parameter(_matrix(weight.detach(), weight)) for weight in self._convolutions]
             weights = _others(weights, self._convolutions)
-            self._parts += [_muon(self._matrices, recipe)] if self._matrices else []
+            self._parts += [Muon(self._matrices, recipe.lr, recipe.momentum)] if self._matrices else []
             self._parts += [_adamw(weights, recipe, recipe.lr * _BESIDE_MUON)] if weights else []
         elif recipe.optimizer == "adamw":
             self._parts = [_adamw(weights, recipe, recipe.lr)]
@@ -78,12 +79,6 @@ def _matrix(weight: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def _others(weights: Iterable[nn.Parameter], without: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     known = {id(weight) for weight in without}
     return [weight for weight in weights if id(weight) not in known]
-
-
-def _muon(matrices: list[nn.Parameter], recipe: LoopRecipe) -> torch.optim.Optimizer:
-    return torch.optim.Muon(
-        matrices, recipe.lr, weight_decay=0.0, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
 
 
 def _adamw(weights: list[nn.Parameter], recipe: LoopRecipe, rate: float) -> torch.optim.Optimizer:
