@@ -13,3 +13,10 @@ def as_begun(evaluate: Mapping[str, Any]) -> dict[str, Any]:
     """The ``evaluate`` section as an earlier version stored it, with what that version did."""
     trains = evaluate.get("name") in ("train", "halving", "nni-oneshot")
     return {**BEFORE, **evaluate} if trains and "optimizer" not in evaluate else dict(evaluate)
+
+
+def as_then(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version would have stored it, if that had trained like this; else as it is."""
+    if not BEFORE.items() <= recipe.items():
+        return dict(recipe)
+    return {key: value for key, value in recipe.items() if key not in BEFORE}

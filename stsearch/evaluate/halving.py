@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
 
-from stsearch.evaluate.earlier import BEFORE
+from stsearch.evaluate.earlier import as_then
 from stsearch.evaluate.evaluators import (
     EVALUATORS,
     TRAINED,
@@ -147,9 +147,8 @@ def _taken_up(task: Task) -> Trainer:
 
 
 def _identity(task: Task) -> str:
-    """All that a training is a function of; what earlier versions had no key for is left out where it is as then."""
-    whole: Mapping[str, Any] = task.recipe.model_dump(exclude={"trace", "resident_share"})
-    recipe = {key: value for key, value in whole.items() if key not in BEFORE or value != BEFORE[key]}
+    """All that a training is a function of, as earlier versions wrote it where they trained like this."""
+    recipe = as_then(task.recipe.model_dump(exclude={"trace", "resident_share"}))
     about = [task.architecture.id, str(task.clip), recipe, task.seed, task.data.fingerprint]
     return json.dumps(about, sort_keys=True)
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from stsearch.errors import UserError, brief
+from stsearch.evaluate.earlier import as_begun
 from stsearch.evaluate.evaluators import EVALUATORS, TRAINED, Evaluation, Evaluator, OnEpoch, Task, mean_of
 from stsearch.evaluate.results import Epoch, Training
 from stsearch.evaluate.train import EvaluationFailed
@@ -133,7 +134,8 @@ def merged(tables: Iterable[Table]) -> Table:
     about: dict[str, Any] = {}
     trainings: dict[str, dict[int, Recorded]] = {}
     for table in tables:
-        mine = {**table.about["identity"], "seed": None}
+        begun = table.about["identity"]
+        mine = {**begun, "evaluate": as_begun(begun["evaluate"]), "seed": None}
         if about.setdefault("identity", mine) != mine:
             other = {key: value for key, value in mine.items() if about["identity"].get(key) != value}
             raise UserError(f"tables of different studies do not merge; they differ in {', '.join(other)}")

@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
+from stsearch.evaluate.earlier import as_then
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task, subject_of
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.scores import SCORES
@@ -70,7 +71,7 @@ class Fidelity:
 
     def as_dict(self) -> dict[str, Any]:
         """What changes a result."""
-        recipe = self.recipe.model_dump(exclude={"trace", "resident_share"})
+        recipe = as_then(self.recipe.model_dump(exclude={"trace", "resident_share"}))
         return {"evaluate": recipe, "clip": list(self.clip.sizes), "width": self.width}
 
 
