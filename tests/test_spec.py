@@ -68,7 +68,7 @@ def test_four_faults_at_once(tmp_path: Path) -> None:
         ({"objectives": {"latency": "minimize"}}, "objectives: unknown objective 'latency'"),
         ({"data": None}, "data: is missing"),
         ({"data": "motions"}, "data: should be a mapping; given 'motions'"),
-        ({"data": {}}, "data.name: is missing. Allowed: motions, folder, list,"),
+        ({"data": {}}, "data.name: is missing. Allowed: motions, graded, folder, list,"),
         ({"evaluate": {"name": "train", "schedule": "cosin"}}, "given 'cosin'. Did you mean 'cosine'?"),
         ({"evaluate": {"name": "halving", "epochs": 9}}, "unknown key 'epochs'. Did you mean 'rungs'?"),
         ({"engine": {"workers": 0}}, "engine.workers: should be greater than or equal to 1 or auto; given 0"),
