@@ -228,22 +228,24 @@ def test_the_lock_is_a_lock_and_says_who_holds_it(database: str, monkeypatch: py
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        lock = Lock(database, "s", engine)
-        told: list[str] = []
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            lock = Lock(database, "s", engine)
+            told: list[str] = []
 
-        def tell(text: str) -> None:
-            told.append(text)
-            signal.raise_signal(signal.SIGINT)
+            def tell(text: str) -> None:
+                told.append(text)
+                signal.raise_signal(signal.SIGINT)
 
-        lock.tell = tell
-        with flagged(), pytest.raises(KeyboardInterrupt):
-            lock.acquire()
+            lock.tell = tell
+            with flagged(), pytest.raises(KeyboardInterrupt):
+                lock.acquire()
+        finally:
+            holder.kill()
         assert "has it" in told[0]
         if not database.startswith("mysql"):  # MariaDB tells of a connection alone
             assert str(holder.pid) in told[0]
-        holder.kill()
     with lock:
         pass
     lock.release()

@@ -146,6 +146,7 @@ class Lock:
             sa.text(
                 "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'the server') FROM pg_locks l "
                 "JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.granted "
+                "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "  # all are listed
                 "AND l.objsubid = 1 AND CAST(l.classid AS bigint) = :high AND CAST(l.objid AS bigint) = :low"
             ),
             {"high": high, "low": low},
