@@ -112,6 +112,6 @@ def entry() -> None:
     except OSError as error:
         click.echo(f"stsearch: {safe(str(error))}", err=True)
         sys.exit(1)
-    except Exception as error:
+    except Exception as error:  # the last handler: one line, and where the traceback was written
         click.echo(_unexpected(error), err=True)
         sys.exit(1)

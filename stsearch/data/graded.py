@@ -26,7 +26,7 @@ import torch
 from pydantic import Field, model_validator
 
 from stsearch.data.motions import MAX_CLIPS, padded
-from stsearch.data.rendering import MOTIONS, Batch, Draw, Pose, over, reversed_too, texture
+from stsearch.data.rendering import MOTIONS, Batch, Draw, Pose, actor, disc, over, plane, reversed_too, texture
 from stsearch.data.videos import ClipData, VideoSet, channel_statistics
 from stsearch.errors import brief
 from stsearch.schema import Strict
@@ -90,9 +90,7 @@ def render(
     draw = Draw(count, generator)
     grades = _Grades(draw)
     hues = torch.tensor([one.hue for one in LOOKS[:looks]])
-    time = torch.linspace(-1, 1, frames) if frames > 1 else torch.zeros(1)
-    axis = (torch.arange(size) + 0.5) / size * 2 - 1
-    y, x = (grid[None, None].expand(count, frames, size, size) for grid in torch.meshgrid(axis, axis, indexing="ij"))
+    time, x, y = plane(count, frames, size)
 
     def others() -> torch.Tensor:
         """A colour that is any look's, ``(N, 3)``."""
@@ -107,8 +105,7 @@ def render(
     for _ in range(_DISTRACTORS):
         path = draw.uniform(-0.9, 0.9, 1, 2) + draw.uniform(-0.5, 0.5, 1, 2) * time[None, :, None]
         radius = _spread(draw.uniform(0.7, 1.3, 1) * grades.late(0.08, 0.2), 4)
-        distance = ((x - path[..., 0, None, None]) ** 2 + (y - path[..., 1, None, None]) ** 2).sqrt()
-        mask = ((radius - distance) * size / 2 + 0.5).clamp(0, 1)
+        mask = disc(x, y, path, radius)
         colour = 0.7 * draw.uniform(-1, 1, 3) + 2 * tint * others()
         picture = over(picture, colour[:, None, None, None, :].expand_as(picture), mask)
     picture = _acted(picture, LOOKS[look], motion, draw, grades, (time, x, y))
@@ -128,19 +125,14 @@ def _acted(
 ) -> torch.Tensor:
     """``picture`` with the actor before it; ``at``: time ``(T,)``, the pixels' ``x`` and ``y`` ``(N, T, H, W)``."""
     time, x, y = at
-    count, frames, size = x.shape[:3]
+    count, frames = x.shape[:2]
     rest = Pose(
         draw.uniform(-0.25, 0.25, 1, 2).expand(count, frames, 2),
         draw.uniform(0, 2 * pi, 1).expand(count, frames),
         grades.late(0.8, 0.3).expand(count, frames),
     )
     pose = MOTIONS[motion].motion(time, grades.evenly(1.1, 0.1), rest)
-    cos, sin, scale = (value[..., None, None] for value in (pose.angle.cos(), pose.angle.sin(), pose.scale))
-    dx, dy = (x - pose.centre[..., 0, None, None]) / scale, (y - pose.centre[..., 1, None, None]) / scale
-    u, v = cos * dx + sin * dy, cos * dy - sin * dx
-    power = draw.uniform(2.0, 6.0, 1, 1, 1)  # 2 is a disc, 6 nearly a square
-    distance = (u.abs().clamp_min(1e-4) ** power + v.abs().clamp_min(1e-4) ** power) ** (1 / power)
-    mask = ((1 - distance) * scale * size / 2 + 0.5).clamp(0, 1)
+    u, v, mask = actor(x, y, pose, draw.uniform(2.0, 6.0, 1, 1, 1))
     hue = grades.late(0.6, 0.0) * torch.tensor(look.hue)
     woven = texture(draw, 2.0, 8.0, along=(torch.tensor(look.waves), grades.late(1.0, 0.2)))(u, v)
     return over(picture, woven + hue[:, None, None, None, :], mask)

@@ -26,7 +26,19 @@ from typing import Literal
 import torch
 from pydantic import field_validator
 
-from stsearch.data.rendering import MOTIONS, Batch, Draw, MotionPair, Pose, over, reversed_too, texture
+from stsearch.data.rendering import (
+    MOTIONS,
+    Batch,
+    Draw,
+    MotionPair,
+    Pose,
+    actor,
+    disc,
+    over,
+    plane,
+    reversed_too,
+    texture,
+)
 from stsearch.data.videos import ClipData, VideoSet, channel_statistics
 from stsearch.schema import Strict
 
@@ -42,9 +54,7 @@ RENDERING = "motions 1"
 def render(pair: MotionPair, count: int, frames: int, size: int, generator: torch.Generator) -> torch.Tensor:
     """Render ``count`` forward clips of a pair: uint8 ``(N, T, H, W, 3)``, a function of ``generator``."""
     draw = Draw(count, generator)
-    time = torch.linspace(-1, 1, frames) if frames > 1 else torch.zeros(1)
-    axis = (torch.arange(size) + 0.5) / size * 2 - 1
-    y, x = (grid[None, None].expand(count, frames, size, size) for grid in torch.meshgrid(axis, axis, indexing="ij"))
+    time, x, y = plane(count, frames, size)
 
     drift = draw.uniform(-0.12, 0.12, 1, 2) * time[None, :, None]
     camera_x, camera_y = x + drift[..., 0, None, None], y + drift[..., 1, None, None]
@@ -52,9 +62,7 @@ def render(pair: MotionPair, count: int, frames: int, size: int, generator: torc
 
     for _ in range(_DISTRACTORS):
         path = draw.uniform(-0.9, 0.9, 1, 2) + draw.uniform(-0.5, 0.5, 1, 2) * time[None, :, None]
-        radius = draw.uniform(0.08, 0.16, 1, 1, 1)
-        distance = ((x - path[..., 0, None, None]) ** 2 + (y - path[..., 1, None, None]) ** 2).sqrt()
-        mask = ((radius - distance) * size / 2 + 0.5).clamp(0, 1)
+        mask = disc(x, y, path, draw.uniform(0.08, 0.16, 1, 1, 1))
         picture = over(picture, draw.uniform(-1, 1, 1, 1, 1, 3).expand_as(picture), mask)
 
     rest = Pose(
@@ -63,22 +71,12 @@ def render(pair: MotionPair, count: int, frames: int, size: int, generator: torc
         draw.uniform(0.55, 0.75, 1).expand(count, frames),
     )
     pose = pair.motion(time, draw.uniform(0.7, 1.3, 1), rest)
-    cos, sin = pose.angle.cos()[..., None, None], pose.angle.sin()[..., None, None]
-    dx = (x - pose.centre[..., 0, None, None]) / pose.scale[..., None, None]
-    dy = (y - pose.centre[..., 1, None, None]) / pose.scale[..., None, None]
-    u, v = cos * dx + sin * dy, cos * dy - sin * dx
-    power = draw.uniform(2.0, 6.0, 1, 1, 1)  # 2 is a disc, 6 nearly a square
-    distance = (u.abs().clamp_min(1e-4) ** power + v.abs().clamp_min(1e-4) ** power) ** (1 / power)
-    mask = ((1 - distance) * pose.scale[..., None, None] * size / 2 + 0.5).clamp(0, 1)
+    u, v, mask = actor(x, y, pose, draw.uniform(2.0, 6.0, 1, 1, 1))
     picture = over(picture, texture(draw, 2.0, 8.0)(u, v) + torch.tensor(pair.hue), mask)
 
     contrast, light = draw.uniform(35, 55, 1, 1, 1, 1), draw.uniform(100, 155, 1, 1, 1, 1)
     noise = 4.0 * torch.randn(picture.shape, generator=generator)
     return (light + contrast * picture + noise).round().clamp(0, 255).to(torch.uint8)
-
-
-def _forward(pair: MotionPair, frames: int, size: int, generator: torch.Generator, count: int) -> torch.Tensor:
-    return render(pair, count, frames, size, generator)
 
 
 class MotionsRecipe(Strict):
@@ -135,7 +133,7 @@ def load_motions(recipe: MotionsRecipe, frames: int, size: int) -> ClipData:
         per_pair = [videos // 2 // pairs + (number < videos // 2 % pairs) for number in range(pairs)]
         return reversed_too(
             [
-                Batch(partial(_forward, MOTIONS[k], frames, canvas, generator), n, 2 * k, 2 * k + 1)
+                Batch(partial(render, MOTIONS[k], frames=frames, size=canvas, generator=generator), n, 2 * k, 2 * k + 1)
                 for k, n in enumerate(per_pair)
             ],
             frames,

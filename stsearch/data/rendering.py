@@ -121,12 +121,42 @@ def over(picture: torch.Tensor, layer: torch.Tensor, mask: torch.Tensor) -> torc
     return picture + mask[..., None] * (layer - picture)
 
 
+def plane(count: int, frames: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Time ``(T,)``, and ``x`` and ``y`` of every pixel ``(N, T, H, W)``; all from -1 to 1."""
+    time = torch.linspace(-1, 1, frames) if frames > 1 else torch.zeros(1)
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = (grid[None, None].expand(count, frames, size, size) for grid in torch.meshgrid(axis, axis, indexing="ij"))
+    return time, x, y
+
+
+def disc(x: torch.Tensor, y: torch.Tensor, centre: torch.Tensor, radius: torch.Tensor) -> torch.Tensor:
+    """The mask ``(N, T, H, W)`` of a disc about ``centre`` ``(N, T, 2)``; ``radius`` ``(N, 1, 1, 1)``."""
+    distance = ((x - centre[..., 0, None, None]) ** 2 + (y - centre[..., 1, None, None]) ** 2).sqrt()
+    return ((radius - distance) * x.shape[-1] / 2 + 0.5).clamp(0, 1)
+
+
+def actor(
+    x: torch.Tensor, y: torch.Tensor, pose: Pose, power: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coordinates ``(N, T, H, W)`` on an actor, and its mask.
+
+    ``power`` ``(N, 1, 1, 1)`` is its shape: 2 a disc, 6 nearly a square.
+    """
+    cos, sin = pose.angle.cos()[..., None, None], pose.angle.sin()[..., None, None]
+    scale = pose.scale[..., None, None]
+    dx = (x - pose.centre[..., 0, None, None]) / scale
+    dy = (y - pose.centre[..., 1, None, None]) / scale
+    u, v = cos * dx + sin * dy, cos * dy - sin * dx
+    distance = (u.abs().clamp_min(1e-4) ** power + v.abs().clamp_min(1e-4) ** power) ** (1 / power)
+    return u, v, ((1 - distance) * scale * x.shape[-1] / 2 + 0.5).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Videos to render, and their classes."""
 
-    render: Callable[[int], torch.Tensor]
-    """so many of them, uint8 ``(N, T, H, W, 3)``"""
+    render: Callable[..., torch.Tensor]
+    """``count=N`` of them, uint8 ``(N, T, H, W, 3)``"""
     count: int
     forward: int
     """class of the videos"""
@@ -141,7 +171,7 @@ def reversed_too(batches: Sequence[Batch], frames: int) -> VideoSet:
     for batch in batches:
         for begin in range(0, batch.count, _CHUNK):
             some = min(_CHUNK, batch.count - begin)
-            forward = batch.render(some)
+            forward = batch.render(count=some)
             parts += [forward, forward.flip(1)]
             labels += [batch.forward] * some + [batch.backward] * some
     total = len(labels)

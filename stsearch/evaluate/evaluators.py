@@ -17,7 +17,7 @@ from torch import nn
 from stsearch.data.videos import ClipData
 from stsearch.errors import unknown
 from stsearch.evaluate.recipe import TrainRecipe
-from stsearch.evaluate.results import Epoch, Rung, Training
+from stsearch.evaluate.results import ACCURACIES, Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.evaluate.train import EvaluationFailed, train
 from stsearch.nets.build import build, scale_branches
@@ -26,9 +26,6 @@ from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
-
-TRAINED = ("video_top1", "clip_top1", "order_top1", "frames_top1")
-"""Accuracies of a network that was trained; the last two where classes are pairs of a motion and its reversal."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, float]:
         """What may be an objective."""
-        found = {name: getattr(self, name) for name in TRAINED}
+        found = {name: getattr(self, name) for name in ACCURACIES}
         return {name: value for name, value in found.items() if value is not None}
 
     def as_dict(self) -> dict[str, Any]:
@@ -285,7 +282,7 @@ def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
     return _trained(task, [repeat], on_epoch)
 
 
-EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training, again=train_again, metrics=TRAINED))
+EVALUATORS.add("train", Evaluator(TrainRecipe, evaluate_by_training, again=train_again, metrics=ACCURACIES))
 
 
 def subject_of(task: Task, repeat: int, clips: int) -> Subject:

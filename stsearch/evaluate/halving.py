@@ -21,7 +21,6 @@ from pydantic import Field, field_validator
 from stsearch.evaluate.earlier import as_then
 from stsearch.evaluate.evaluators import (
     EVALUATORS,
-    TRAINED,
     Evaluation,
     Evaluator,
     OnEpoch,
@@ -32,7 +31,7 @@ from stsearch.evaluate.evaluators import (
     training_seed,
 )
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
-from stsearch.evaluate.results import Rung, Training
+from stsearch.evaluate.results import ACCURACIES, Rung, Training
 from stsearch.evaluate.train import Trainer
 
 
@@ -183,4 +182,4 @@ def write_whole(path: Path, content: memoryview) -> None:
         raise
 
 
-EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again, metrics=TRAINED))
+EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again, metrics=ACCURACIES))

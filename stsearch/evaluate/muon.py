@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -38,12 +38,8 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, matrices: Iterable[torch.nn.Parameter], lr: float, momentum: float) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self) -> None:  # type: ignore[override] # nobody here evaluates a loss anew within a step
         """Change the matrices by their gradients."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[torch.nn.Parameter]] = {}
@@ -55,7 +51,6 @@ class Muon(torch.optim.Optimizer):
                 size = group["lr"] * max(1.0, rows / columns) ** 0.5
                 for matrix, one in zip(alike, steps, strict=True):
                     matrix.sub_(one, alpha=size)
-        return None
 
     def _moved(self, matrix: torch.nn.Parameter, momentum: float) -> torch.Tensor:
         """The gradient with what is left of those before it."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stsearch.evaluate.recipe import Count, TrainRecipe
 
@@ -20,3 +20,12 @@ class OneShotRecipe(TrainRecipe):
     """of ``darts``: learning rate (Adam) of the weights of the mixture"""
     calibrate: Count = 16
     """batches of training clips from which a network's BatchNorm statistics are taken anew (Guo et al., ECCV 2020)"""
+
+    @model_validator(mode="after")
+    def _of_the_supernet(self) -> Self:
+        if self.label_smoothing or self.residual_scale != 1:
+            raise ValueError(
+                "a supernet is trained without label_smoothing, and its branches begin at a residual_scale of 1; given "
+                f"{self.label_smoothing:g} and {self.residual_scale:g}"
+            )
+        return self

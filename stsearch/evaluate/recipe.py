@@ -44,7 +44,7 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
         "residual_scale": 1.0,
     },
 }
-"""What a recipe does not say; docs/results/recipe.md has the evidence."""
+"""What a recipe does not say; docs/decisions/0018-the-recipe.md has what they rest on."""
 
 
 class LoopRecipe(Strict, ABC):

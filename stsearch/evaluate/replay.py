@@ -18,8 +18,8 @@ from pydantic import Field
 
 from stsearch.errors import UserError, brief
 from stsearch.evaluate.earlier import as_begun
-from stsearch.evaluate.evaluators import EVALUATORS, TRAINED, Evaluation, Evaluator, OnEpoch, Task, mean_of
-from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
+from stsearch.evaluate.results import ACCURACIES, Epoch, Training
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.schema import Strict
 from stsearch.texts import parse_json, path_of, read_bytes, unpacked
@@ -173,4 +173,4 @@ def evaluate_by_replay(task: Task, on_epoch: OnEpoch) -> Evaluation:
     return mean_of(trainings, tuple(one.seed for one in chosen), "a table")
 
 
-EVALUATORS.add("replay", Evaluator(ReplayRecipe, evaluate_by_replay, metrics=TRAINED))
+EVALUATORS.add("replay", Evaluator(ReplayRecipe, evaluate_by_replay, metrics=ACCURACIES))

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ALWAYS = ("video_top1", "clip_top1")
+"""Accuracies of the proxy that every training has, per cent."""
+OF_PAIRS = ("order_top1", "frames_top1")
+"""Those of data whose classes are pairs of a motion and its reversal: the right one of the pair; the right pair."""
+ACCURACIES = (*ALWAYS, *OF_PAIRS)
+
 
 @dataclass(frozen=True)
 class Epoch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -160,17 +160,21 @@ def video_probabilities(
     return _of_videos(runner, videos, _views(recipe, videos, frames), size)
 
 
-def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[Batch]:
-    """The batches of ``epoch``; ``EvaluationFailed`` if memory runs out while one is made."""
+@contextmanager
+def _memory(where: str) -> Iterator[None]:
+    """``EvaluationFailed`` if memory runs out within, which no smaller micro-batch would mend."""
     try:
-        yield from epoch
+        yield
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise EvaluationFailed(
-            f"out of memory on {device} before a batch of {batch} clips was made; a smaller batch needs less "
-            f"({str(error).splitlines()[0]})"
-        ) from None
+        raise EvaluationFailed(f"out of memory on {where} ({str(error).splitlines()[0]})") from None
+
+
+def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[Batch]:
+    """The batches of ``epoch``; ``EvaluationFailed`` if memory runs out while one is made."""
+    with _memory(f"{device} before a batch of {batch} clips was made; a smaller batch needs less"):
+        yield from epoch
 
 
 class _Epoch(NamedTuple):
@@ -193,24 +197,12 @@ def _one_epoch(
     steps = clips = 0
     for batch in epoch:
         found += runner.shrinking(partial(_accumulate, runner, batch, smoothing))
-        _stepped(runner, optimiser, rates[steps])
+        with _memory(f"{runner.device} as the weights were changed; `optimizer: sgd` needs least"):
+            optimiser.step(rates[steps])
         steps, clips = steps + 1, clips + len(batch.labels)
     losses, right = found.tolist()
     _synchronise(runner.device)
     return _Epoch(losses, steps, clips, int(right))
-
-
-def _stepped(runner: _Runner, optimiser: Optimiser, rate: float) -> None:
-    """One step of the optimiser, whose memory does not depend on the batch."""
-    try:
-        optimiser.step(rate)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise EvaluationFailed(
-            f"out of memory on {runner.device} as the weights were changed; `optimizer: sgd` needs least "
-            f"({str(error).splitlines()[0]})"
-        ) from None
 
 
 class Trainer:

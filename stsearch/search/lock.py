@@ -219,7 +219,7 @@ def _lock_file(path: Path, waiting: Waiting) -> int:
                     os.ftruncate(file, 0)
                     os.pwrite(file, f"{this_process()}\n".encode(), 0)
                 return file
-        except BaseException:
+        except BaseException:  # Ctrl-C above all: what is open here nobody else closes
             os.close(file)
             raise
         os.close(file)  # somebody removed the file meanwhile: others would lock another one

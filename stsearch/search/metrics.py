@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from stsearch.evaluate.results import ACCURACIES as ACCURACIES
+from stsearch.evaluate.results import ALWAYS as ALWAYS
+from stsearch.evaluate.results import OF_PAIRS as OF_PAIRS
 from stsearch.space.cost import COSTS
 
-ALWAYS = ("video_top1", "clip_top1")
-"""Accuracies of the proxy that every training has, per cent."""
-OF_PAIRS = ("order_top1", "frames_top1")
-"""Those of data whose classes are pairs of a motion and its reversal: the right one of the pair; the right pair."""
-ACCURACIES = (*ALWAYS, *OF_PAIRS)
-"""Of the proxy, per cent."""
 KEPT = ("video_top5",)
 """Accuracies that are kept and shown beside them; no objectives."""
 SCORE = "score"

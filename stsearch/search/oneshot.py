@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stsearch.data.cache import cache_folder, locked, writing
-from stsearch.evaluate.evaluators import EVALUATORS, TRAINED, Evaluation, Evaluator, OnEpoch, Task, mean_of
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Evaluator, OnEpoch, Task, mean_of
 from stsearch.evaluate.oneshot import OneShotRecipe
-from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.results import ACCURACIES, Epoch, Training
 from stsearch.evaluate.train import EvaluationFailed
 
 if TYPE_CHECKING:
@@ -141,4 +141,4 @@ def _check() -> None:
     import_module("stsearch.nni")
 
 
-EVALUATORS.add("nni-oneshot", Evaluator(OneShotRecipe, evaluate_by_inheriting, _check, metrics=TRAINED))
+EVALUATORS.add("nni-oneshot", Evaluator(OneShotRecipe, evaluate_by_inheriting, _check, metrics=ACCURACIES))

@@ -115,7 +115,7 @@ def _run(
         return True
     except STORAGE_ERRORS:
         raise  # cut off before its training: ``bury_dead`` ends it
-    except BaseException:
+    except BaseException:  # Ctrl-C, or the world failed: no trial stays running
         with contextlib.suppress(*STORAGE_ERRORS, UpdateFinishedTrialError):
             end(TrialState.FAIL, None)
         raise

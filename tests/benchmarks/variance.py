@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau
 
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.evaluate.evaluators import Task, evaluate_by_training
+from stsearch.ranks import kendall
 from stsearch.search.fitting import fitted
 from stsearch.search.spec import Study, load_study
 from stsearch.space.architecture import Architecture
@@ -58,8 +58,8 @@ def trained(job: tuple[str, Architecture, int]) -> dict[str, Any]:
         "architecture": architecture.id,
         "seed": seed,
         "top1": found.video_top1,
-        "order": getattr(found, "order_top1", None),
-        "frames": getattr(found, "frames_top1", None),
+        "order": found.order_top1,
+        "frames": found.frames_top1,
         "train_loss": curve[-1].train_loss,
         "val_loss": curve[-1].val_loss,
         "curve": [[epoch.train_loss, epoch.clip_top1] for epoch in curve],
@@ -88,15 +88,16 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     whole = [name for name in names if all((name, seed) in by for seed in seeds)]
     values = np.array([[by[name, seed] for seed in seeds] for name in whole])
     if len(seeds) > 1:
-        taus = [kendalltau(values[:, a], values[:, b]).statistic for a, b in combinations(range(len(seeds)), 2)]
+        taus = [kendall(values[:, a], values[:, b]).value or 0.0 for a, b in combinations(range(len(seeds)), 2)]
         within = values.var(1, ddof=1).mean()
         between = values.mean(1).var(ddof=1) - within / len(seeds)
         yield f"n = {len(whole)} networks, {len(seeds)} seeds: seed-to-seed tau {np.mean(taus):.2f} "
         yield f"deviation of one training {within**0.5:.1f}, intraclass correlation {between / (between + within):.3f}"
     if "R2D" in whole:
         known = {r.network: r.video_top1 for r in PUBLISHED if r.frames == 16}
-        published = [known[f"{name}-18"] for name in whole]
-        yield f"tau of the means with the paper's order {kendalltau(values.mean(1), published).statistic:.2f}"
+        published = np.array([known[f"{name}-18"] for name in whole])
+        found = kendall(values.mean(1), published)
+        yield f"tau of the means with the paper's order {found.value} ({found.low} to {found.high})"
 
 
 def main() -> None:
