@@ -234,6 +234,7 @@ def test_a_blind_network_alone_says_nothing_of_a_study(there: dict[str, str]) ->
     )  # fmt: skip
     assert "warning" not in words
     assert "stsearch audit" not in words, "an audit needs three networks"
+    assert "evaluate.epochs" not in words, "nothing is wrong"
     assert learning_in("blind")["verdict"] == "unknown"
 
 

@@ -94,7 +94,7 @@ def test_the_line_is_the_front_of_the_two_axes_drawn() -> None:
     """With a third objective the front holds points that these two axes show as dominated."""
     result = published(8)
     third = replace(result, objectives={**result.objectives, "params": "minimize"}, front=result.references)
-    drawn = staircase(third, axes_of(third))
+    drawn = staircase(third.front, axes_of(third))
     assert drawn == sorted((r.metrics["gmacs"], r.metrics["video_top1"]) for r in result.front)
 
 

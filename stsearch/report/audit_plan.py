@@ -13,6 +13,7 @@ from stsearch.errors import UserError
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.profiling.device import choose_device
 from stsearch.report.agreement import stratified
+from stsearch.report.learning_text import TIMES
 from stsearch.report.pareto import Pareto
 from stsearch.schema import validate
 from stsearch.search.attributes import SPEC
@@ -23,8 +24,6 @@ from stsearch.search.reading import Record, StoredStudy
 from stsearch.search.spec import Engine, Proxy
 from stsearch.space.blueprint import ClipShape
 
-TIMES = 3
-"""The audit's epochs are so many times those of a search by plain training."""
 NETWORKS = 24
 """audited by default"""
 LEAST = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stsearch.errors import UserError
 from stsearch.report.front import minimised, non_dominated
 from stsearch.report.pareto import Pareto, unit_of
-from stsearch.search.metrics import QUALITIES
+from stsearch.search.metrics import QUALITIES, direction_of
 from stsearch.search.reading import Record
 from stsearch.space.architecture import Architecture
 
@@ -95,10 +96,10 @@ def axes_of(pareto: Pareto) -> FrontAxes:
     return FrontAxes(first, second)
 
 
-def staircase(pareto: Pareto, axes: FrontAxes) -> list[tuple[float, float]]:
-    """The front's points that no other dominates in these two axes, by x; with two objectives, all of them."""
-    values = [axes.point(record) for record in pareto.front]
-    signs = [pareto.objectives[axes.x] == "maximize", pareto.objectives[axes.y] == "maximize"]
+def staircase(records: Sequence[Record], axes: FrontAxes) -> list[tuple[float, float]]:
+    """Points of ``records`` that no other dominates in these two axes, by x; with two objectives, all of a front's."""
+    values = [axes.point(record) for record in records]
+    signs = [direction_of(name) == "maximize" for name in (axes.x, axes.y)]
     keep = non_dominated(minimised(values, signs))
     return sorted(point for point, kept in zip(values, keep, strict=True) if kept)
 

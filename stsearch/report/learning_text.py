@@ -13,17 +13,22 @@ _SLOWER = 10
 """A smaller learning rate that is proposed is divided by this"""
 
 
+_UNLEARNT = ("not learnt", "learning speed")
+"""Verdicts of which something is to be said"""
+
+
 def warnings(learning: Learning | None) -> list[str]:
     """What is to be said of a study whose networks have not learnt: sentences, none where they have."""
-    if learning is None or learning.verdict not in ("not learnt", "learning speed"):
+    if learning is None or learning.verdict not in _UNLEARNT:
         return []
     study, place = shlex.quote(learning.study), storage_option(learning.study, learning.place)
     audit = f"What more epochs change in the ranking is what `stsearch audit {study}{place}` measures."
     if learning.verdict == "learning speed":
-        head = f"{_share(learning, learning.not_fitted, 'fitted their training clips')}, so the ranking is of how fast"
-        return [f"{head} they learn: {_losses(learning)}.", f"{_longer(learning)}.", audit]
-    told = ", and ".join(part for part in (_losses(learning), _accuracies(learning)) if part)
-    head = f"{_share(learning, learning.not_learnt, 'learnt yet')}, so the ranking is of luck"
+        head = _share(learning, learning.not_fitted, "fitted {their} training clips")
+        head, told = f"{head}, so the ranking is of how fast they learn", _losses(learning)
+    else:
+        head = f"{_share(learning, learning.not_learnt, 'learnt yet')}, so the ranking is of luck"
+        told = ", and ".join(part for part in (_losses(learning), _accuracies(learning)) if part)
     return [f"{head}: {told}." if told else f"{head}.", f"{_advice(learning)}.", audit]
 
 
@@ -63,7 +68,7 @@ def _asked_for(learning: Learning) -> int:
 
 def remedy(learning: Learning) -> list[str]:
     """Settings ``key=value`` of a study whose networks may learn, where the verdict says that they have not."""
-    if learning.verdict == "learnt" or _cause(learning) == "fitted":
+    if learning.verdict not in _UNLEARNT or _cause(learning) == "fitted":
         return []
     return _slower(learning) if _cause(learning) == "diverged" else longer(learning)
 
@@ -90,29 +95,23 @@ def _cause(learning: Learning) -> str:
 def _advice(learning: Learning) -> str:
     cause = _cause(learning)
     if cause == "diverged":
-        sets = _options(remedy(learning))
-        return "Their loss is far above a guess's: train with a smaller learning rate" + (
-            f" (`stsearch run` as before, with `{sets}`)" if sets else ""
-        )
+        return f"Their loss is far above a guess's: train with a smaller learning rate{_by(_slower(learning))}"
     if cause == "fitted":
         return (
             "What they learnt of their training clips does not carry over to the validation videos: more clips, or "
             "clips that are cut in more ways (`evaluate.augment`), may help more than epochs"
         )
-    return _longer(learning)
+    return f"Train longer{_by(longer(learning))}"
 
 
-def _longer(learning: Learning) -> str:
-    sets = _options(longer(learning))
-    return "Train longer" + (f" (`stsearch run` as before, with `{sets}`)" if sets else "")
-
-
-def _options(settings: list[str]) -> str:
-    return " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
+def _by(settings: list[str]) -> str:
+    """What to type for ``settings``, where there are any."""
+    sets = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
+    return f" (`stsearch run` as before, with `{sets}`)" if sets else ""
 
 
 def _share(learning: Learning, concerned: int, what: str) -> str:
-    """``9 of 12 networks had not learnt yet when their training ended``."""
+    """``9 of 12 networks had not learnt yet when their training ended``; ``{their}`` in ``what`` is whose."""
     judged = len(learning.judged)
     networks = counted(judged, "network")
     some = "" if judged == learning.trained else f" that were looked at (of {learning.trained:,} trained)"
@@ -124,7 +123,8 @@ def _share(learning: Learning, concerned: int, what: str) -> str:
             if concerned == judged
             else (f"{concerned} of the {networks}{some}", "had not")
         )
-    return f"{who} {verb} {what} when {'its' if judged == 1 else 'their'} training ended"
+    their = "its" if judged == 1 else "their"
+    return f"{who} {verb} {what.format(their=their)} when {their} training ended"
 
 
 def _losses(learning: Learning) -> str:

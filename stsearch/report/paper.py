@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +78,13 @@ def paper_beside(pareto: Pareto, axes: FrontAxes) -> Paper | None:
     of the paper's placements, and for the published table itself.
     """
     trained = {record.network.rpartition("-")[0] for record in pareto.references} & PLACEMENTS.keys()
-    its_own = all(record.trial is None for record in pareto.references)
+    its_own = any(record.trial is None for record in pareto.front)  # of a study's front every network is a trial
     if axes.y not in ACCURACIES or axes.x not in COSTS or len(trained) < LEAST or its_own:
         return None
-    whole = published(_FRAMES)
-    y = axes.y if all(axes.y in record.metrics for record in whole.references) else "video_top1"
+    table = published(_FRAMES).references
+    y = axes.y if all(axes.y in record.metrics for record in table) else "video_top1"
     shown = FrontAxes(axes.x, y)
-    all_of_it = replace(whole, objectives={y: "maximize", axes.x: "minimize"}, front=whole.references)
-    return Paper(whole.references, shown, tuple(staircase(all_of_it, shown)))
+    return Paper(table, shown, tuple(staircase(table, shown)))
 
 
 def draw_paper(ax: Axes, paper: Paper, known: Container[str]) -> None:

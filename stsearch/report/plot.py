@@ -113,7 +113,7 @@ def _matplotlib(
     figure.subplots(1, len(widths), width_ratios=widths)
     ax, panel = figure.axes[0], figure.axes[-1]
     seen = _draw_points(ax, pareto, axes)
-    front = staircase(pareto, axes)
+    front = staircase(pareto.front, axes)
     _draw_front(ax, front)
     lines = steps_of(front) + _draw_confidence(ax, pareto, axes)
     if axes.x in pareto.budget:
@@ -241,7 +241,7 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
 
     figure = go.Figure()
     _add_confidence(figure, pareto, axes)
-    ordered = staircase(pareto, axes)
+    ordered = staircase(pareto.front, axes)
     figure.add_scatter(
         x=[x for x, _ in ordered],
         y=[y for _, y in ordered],

@@ -124,9 +124,8 @@ def _print_likely(pareto: Pareto, confidence: Confidence, columns: Sequence[str]
 
 def _print_words(pareto: Pareto, console: Console) -> None:
     """What is to be said of the front beside its figures."""
-    lines = about(pareto)
-    for line in [*lines, *([""] if lines else [])]:
-        console.print(line, highlight=False, markup=False)
+    if lines := about(pareto):
+        console.print(*lines, "", sep="\n", highlight=False, markup=False)
 
 
 def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
