@@ -261,9 +261,10 @@ def learning_of(stored: StoredStudy, front: Rows) -> Learning | None:
         return None
     baseline = baseline_of(len(stored.class_names), [kept for _, kept in found])
     records = stored.records(np.array([row for row, _ in found], dtype=np.int64))
-    drawn = [record for record in records if record.trial in set(stored.numbers[sample].tolist())]
-    judged = _judged(drawn, stored.proxy_clip)
-    own_curve = _has_own_curves(stored.identity["evaluate"])
+    drawn = set(stored.numbers[sample].tolist())
+    judged = _judged([record for record in records if record.trial in drawn], stored.proxy_clip)
+    evaluate = stored.resolved["evaluate"]
+    own_curve = _has_own_curves(evaluate)
     return Learning(
         networks=tuple(
             replace(learnt_of(record, kept, baseline, own_curve=own_curve), judged=record.trial in judged)
@@ -271,7 +272,7 @@ def learning_of(stored: StoredStudy, front: Rows) -> Learning | None:
         ),
         baseline=baseline,
         trained=len(stored.complete),
-        evaluate=stored.resolved["evaluate"],
+        evaluate=evaluate,
         clips=next((clips for _, kept in found if (clips := _clips(kept))), None),
         study=stored.name,
         place=shown(stored.url),
