@@ -97,6 +97,22 @@ def test_a_recipe_says_what_its_optimiser_asks_for() -> None:
     assert OF_OPTIMIZERS["muon"].items() <= TrainRecipe().model_dump().items()
 
 
+@pytest.mark.parametrize(("name", "channels"), [("R(2+1)D-18", [20, 8]), ("R3D-18", [8]), ("R2D-18", [8])])
+def test_a_narrow_factorised_stem_is_trained_wider_and_no_other(name: str, channels: list[int]) -> None:
+    data = load_motions(MotionsRecipe(name="motions", classes=2, clips=10, val_clips=10), 4, 16)
+    proxy = NETWORKS[name].scaled(0.125)
+
+    def widths(**said: object) -> list[int]:
+        recipe = TrainRecipe.model_validate({"name": "train", **said})
+        made, _ = begun(Task(proxy, CLIP, data, recipe, 0, torch.device("cpu")), 0)
+        stem = made.get_submodule("stages.conv1")
+        return [module.out_channels for module in stem.modules() if isinstance(module, nn.Conv3d)]
+
+    assert widths() == channels
+    assert widths(stem_channels=1) == widths(optimizer="sgd") == [5, 8][2 - len(channels) :]
+    assert widths(stem_channels=33)[:-1] == [33][: len(channels) - 1]
+
+
 def test_networks_of_a_study_see_the_same_clips_and_repeats_see_others() -> None:
     data = load_motions(MotionsRecipe(classes=2, clips=24, val_clips=10), 4, 16)
 
@@ -162,7 +178,7 @@ def test_a_study_that_an_earlier_version_began_keeps_its_recipe(tiny: Path, cli:
         for number, text in rows:
             spec = json.loads(text)
             for part in (spec["identity"], spec["resolved"]):
-                for newer in ("optimizer", "paired", "label_smoothing", "residual_scale"):
+                for newer in ("optimizer", "paired", "label_smoothing", "residual_scale", "stem_channels"):
                     part["evaluate"].pop(newer)
             update = "UPDATE study_user_attributes SET value_json = ? WHERE study_user_attribute_id = ?"
             database.execute(update, (json.dumps(spec), number))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import pi
+from math import cos, pi, sin
 
 import torch
 
@@ -31,6 +31,16 @@ class Pose:
 
 Motion = Callable[[torch.Tensor, torch.Tensor, Pose], Pose]
 """``(time (T,) in -1..1, strength (N, 1) about 1, resting pose) -> moving pose``"""
+
+
+def straight(angle: float) -> Motion:
+    """Along a line, ``angle`` radians from right towards down."""
+
+    def move(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:
+        along = 0.5 * strength * time
+        return Pose(rest.centre + torch.stack([cos(angle) * along, sin(angle) * along], -1), rest.angle, rest.scale)
+
+    return move
 
 
 def _right(time: torch.Tensor, strength: torch.Tensor, rest: Pose) -> Pose:

@@ -20,12 +20,12 @@ from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.evaluate.train import EvaluationFailed, train
-from stsearch.nets.build import build, scale_branches
+from stsearch.nets.build import build_plan, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
-from stsearch.space.cost import network_cost
+from stsearch.space.blueprint import ClipShape, blueprint, with_stem
+from stsearch.space.cost import cost_of_blueprint
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,14 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
     """
     generator = torch.Generator().manual_seed(training_seed(task.seed, task.architecture, repeat))
     classes = len(task.data.classes)
-    network = build(task.architecture, task.clip, classes, generator=generator)
-    expected = network_cost(task.architecture, task.clip, classes).total.params
+    least = getattr(task.recipe, "stem_channels", 1)  # a plug-in's recipe may have no such key
+    plan = with_stem(blueprint(task.architecture, task.clip, classes), least)
+    network = build_plan(plan, generator)
+    expected = cost_of_blueprint(plan, task.clip, classes).total.params
     built = sum(parameter.numel() for parameter in network.parameters())
     if built != expected:
         raise EvaluationFailed(f"the closed form says {expected:,} parameters, the built network has {built:,}")
-    scale_branches(network, getattr(task.recipe, "residual_scale", 1.0))  # a plug-in's recipe may have no such key
+    scale_branches(network, getattr(task.recipe, "residual_scale", 1.0))
     if getattr(task.recipe, "paired", False):
         generator = torch.Generator().manual_seed(_seed_of(f"{task.seed} clips {repeat}"))
     return network, generator

@@ -23,9 +23,9 @@ class OneShotRecipe(TrainRecipe):
 
     @model_validator(mode="after")
     def _of_the_supernet(self) -> Self:
-        if self.label_smoothing or self.residual_scale != 1:
+        if self.label_smoothing or self.residual_scale != 1 or self.stem_channels != 1:
             raise ValueError(
-                "a supernet is trained without label_smoothing, and its branches begin at a residual_scale of 1; given "
-                f"{self.label_smoothing:g} and {self.residual_scale:g}"
+                "a supernet is trained without label_smoothing, its branches begin at a residual_scale of 1, and its "
+                f"stem_channels are 1; given {self.label_smoothing:g}, {self.residual_scale:g} and {self.stem_channels}"
             )
         return self

@@ -26,6 +26,7 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
         "weight_decay": 0.0,
         "label_smoothing": 0.2,
         "residual_scale": 0.25,
+        "stem_channels": 20,
     },
     "adamw": {
         "batch": 32,
@@ -34,6 +35,7 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
         "weight_decay": 0.05,
         "label_smoothing": 0.2,
         "residual_scale": 0.25,
+        "stem_channels": 20,
     },
     "sgd": {
         "batch": 16,
@@ -42,6 +44,7 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
         "weight_decay": 1e-4,
         "label_smoothing": 0.0,
         "residual_scale": 1.0,
+        "stem_channels": 1,
     },
 }
 """What a recipe does not say; docs/decisions/0018-the-recipe.md has what they rest on."""
@@ -54,7 +57,7 @@ class LoopRecipe(Strict, ABC):
     """``muon``: orthogonalised momentum for convolutions (Jordan et al., 2024), whose weights keep their norm, and
     AdamW for the rest; ``sgd``: Nesterov's momentum, as in the paper (section 4.1)"""
     batch: Annotated[int, Field(ge=2, le=65_536)] = 32
-    """clips per step; its default is the optimiser's (``OF_OPTIMIZERS``), as those of the next five"""
+    """clips per step; its default is the optimiser's (``OF_OPTIMIZERS``), as those of the next six"""
     lr: Annotated[float, Field(gt=0, le=100)] = 0.06
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
     """not of AdamW"""
@@ -65,6 +68,9 @@ class LoopRecipe(Strict, ABC):
     residual_scale: Annotated[float, Field(ge=0, le=1)] = 0.25
     """scale of the last BatchNorm of every residual branch at the start; 1 in the authors' code. With less, a deep
     network begins as a shallow one (Goyal et al., 2017, take 0)"""
+    stem_channels: Annotated[int, Field(ge=1, le=4096)] = 20
+    """channels, at least, between the two convolutions of a (2+1)D stem that is trained: the authors' code has 45 at
+    full width, an eighth of them is five, and with five some trainings lose colours. Costs do not change"""
     paired: bool = True
     """every network of a study sees the same clips in the same order, cut alike; a repeat sees others"""
     schedule: Literal["cosine", "step"] = "cosine"

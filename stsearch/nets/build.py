@@ -148,7 +148,12 @@ def build(
     ``generator`` makes the weights a function of its state alone. On the meta device
     (``with torch.device("meta")``) nothing is allocated.
     """
+    return build_plan(blueprint(architecture, clip, classes), generator)
+
+
+def build_plan(plan: Blueprint, generator: torch.Generator | None = None) -> VideoNet:
+    """``build`` for an architecture that is spelled out already."""
     with torch.random.fork_rng(devices=[]):  # the layers' own initialisation must not move the caller's state
-        network = VideoNet(blueprint(architecture, clip, classes))
+        network = VideoNet(plan)
     initialise(network, generator)
     return network

@@ -23,7 +23,7 @@ _RINGS = (7, 12, 18, 25, 33, 44, 58, 74, 92, 112)
 _ANGLES = tuple(range(0, 360, 15))
 _MARK = 8.0
 """Extent of a marker, in points of 1/72 inch"""
-_GAP = 1.5
+_GAP = 2.5
 """Space kept around a name, in the same points"""
 _OUTSIDE = 1e6
 

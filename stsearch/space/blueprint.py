@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from stsearch.errors import UserError
@@ -139,6 +139,30 @@ def blueprint(architecture: Architecture, clip: ClipShape, classes: int) -> Blue
     stem = Group(GROUPS[0], (a.stem,), (stem_unit(a.stem, clip, a.width),))
     stages = [Group(GROUPS[i], kinds, stage_units(i, kinds, a.block, a.width)) for i, kinds in enumerate(a.stages, 1)]
     return Blueprint((stem, *stages), head_ops(a.block, a.width, classes))
+
+
+def with_stem(plan: Blueprint, least: int) -> Blueprint:
+    """``plan`` with ``least`` channels, at least, between the convolutions of its stem.
+
+    A stem of one convolution stays, as does one of which a convolution has groups.
+    """
+    group, *others = plan.groups
+    unit, *more = group.units
+    convolutions = [op for op in unit.main if isinstance(op, Conv)]
+    if any(op.groups > 1 for op in convolutions):
+        return plan
+    ops: list[Op] = []
+    channels, left = convolutions[0].c_in, len(convolutions)
+    for op in unit.main:
+        if isinstance(op, Conv):
+            left -= 1
+            wide = op.c_out if left == 0 else max(op.c_out, least)
+            op, channels = replace(op, c_in=channels, c_out=wide), wide
+        elif isinstance(op, Norm):
+            op = Norm(channels)
+        ops.append(op)
+    stem = replace(group, units=(replace(unit, main=tuple(ops)), *more))
+    return replace(plan, groups=(stem, *others))
 
 
 def sees_order(architecture: Architecture, clip: ClipShape) -> bool:
