@@ -341,16 +341,35 @@ def test_costs_are_exact() -> None:
     )
     by_stages = {(a.stem, a.stages): gmacs(a) for a in networks}
     three, two = ("3d",) * 2, ("2d",) * 2
-    differences = [
-        cost - by_stages[stem, (*stages[:2], two, stages[3])]
+    differences = {
+        (stem, stages): cost - by_stages[stem, (*stages[:2], two, stages[3])]
         for (stem, stages), cost in by_stages.items()
         if stages[2] == three
-    ]
-    for cost, source in ((read, "pairs"), (find_contrast(computed, "conv4_x", "3d", "2d").cost, "computed")):
+    }
+    for cost, source in ((find_contrast(computed, "conv4_x", "3d", "2d").cost, "computed"), (read, "pairs")):
         assert cost is not None
-        assert (cost.source, cost.contexts) == (source, 81)
-        expected = [np.mean(differences), min(differences), max(differences)]
+        assert (cost.source, cost.contexts) == (source, len(differences))
+        expected = [np.mean(list(differences.values())), min(differences.values()), max(differences.values())]
         assert [cost.mean, cost.low, cost.high] == pytest.approx(expected)
+        differences.pop(("2d", (two, two, three, two)), None)  # its trained twin is blind to order
+
+
+def test_networks_blind_to_order_are_told_apart_and_left_out_of_the_rest() -> None:
+    """An all-2D network lacks what no single group gives, and its loss is no noise of the others' effects."""
+    networks = drawn("r18", 60)
+    blind = [a for a in drawn("r18") if a.stem == "2d" and all(set(kinds) == {"2d"} for kinds in a.stages)][:3]
+    rows = [(a, {"video_top1": planted(a), "gmacs": gmacs(a)}) for a in networks if a not in blind]
+    without = placement_effects(rows, importance=False)
+    rows += [(a, {"video_top1": 10.0 + n, "gmacs": gmacs(a)}) for n, a in enumerate(blind)]
+    effects = placement_effects(rows, importance=False)
+    assert without.blind is None
+    assert effects.blind is not None
+    assert (effects.blind.networks, effects.blind.mean, effects.blind.claimed) == (3, 11.0, True)
+    assert [c.estimate for c in effects.contrasts] == [c.estimate for c in without.contrasts]
+    assert effects.noise == without.noise
+    assert "3 networks treat frames one by one and have 11.0 % on average" in effects.paragraph
+    few = placement_effects(rows[-4:], importance=False)  # nobody is left out where too few would be left
+    assert few.blind is None
 
 
 def test_few_pairs_leave_the_cost_to_a_fit() -> None:
@@ -506,6 +525,7 @@ def test_keys_are_stable() -> None:
         "noise",
         "effects",
         "early_late",
+        "blind",
         "importance",
         "paragraph",
     ]

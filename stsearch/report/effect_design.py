@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stsearch.space.architecture import GROUPS, Architecture, parse_placement
+from stsearch.space.blueprint import ClipShape, sees_order
 from stsearch.space.kinds import KINDS
 
 Ints = npt.NDArray[np.int64]
@@ -79,12 +80,26 @@ class Design:
         return np.array([form.count(kind) / len(form) for form in self.forms[group]])[self.codes[:, group]]
 
     @cached_property
+    def blind(self) -> npt.NDArray[np.bool_]:
+        """Which networks treat frames one by one, in every group ``(N,)``."""
+        sees = np.zeros(len(self), dtype=bool)
+        for group, forms in enumerate(self.forms):
+            sees |= np.array([_sees(group, form) for form in forms], dtype=bool)[self.codes[:, group]]
+        return ~sees
+
+    @cached_property
     def contexts(self) -> tuple[Ints, ...]:
         """For every group a number ``(N,)`` that is equal where two networks differ at most in its kinds."""
         return tuple(
             joined([self.frame, self.depth(group), *(self.codes[:, other] for other in range(5) if other != group)])
             for group in range(len(GROUPS))
         )
+
+
+def _sees(group: int, form: Form) -> bool:
+    """Whether a group that holds ``form`` sees the order of frames."""
+    stages = tuple(form if group == number else ("2d",) for number in range(1, 5))
+    return sees_order(Architecture(form[0] if group == 0 else "2d", stages), ClipShape())
 
 
 def joined(columns: Sequence[Ints]) -> Ints:

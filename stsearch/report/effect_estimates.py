@@ -51,6 +51,16 @@ def of_differences(differences: Floats) -> Estimate | None:
     return Estimate(float(differences.mean()), float(differences.std(ddof=1)) / n**0.5, n - 1, n)
 
 
+def of_groups(some: Floats, others: Floats) -> Estimate | None:
+    """Mean of ``some`` less that of ``others``, with one variance for both; ``None`` where either is alone."""
+    if min(len(some), len(others)) < 2:
+        return None
+    df = len(some) + len(others) - 2
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in (some, others))
+    error = (squares / df * (1 / len(some) + 1 / len(others))) ** 0.5
+    return Estimate(float(some.mean() - others.mean()), error, df, df + 2)
+
+
 def matched_pairs(design: Design, pair: Pair) -> tuple[Ints, Ints]:
     """Rows of networks that are alike but for the kind of one uniform group: those with it, those against.
 

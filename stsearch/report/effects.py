@@ -25,7 +25,15 @@ from stsearch.report import effects_text
 from stsearch.report.axes import placement_class
 from stsearch.report.effect_contrasts import Contrast, CostOf, Regression, kind_contrasts, time_contrasts
 from stsearch.report.effect_design import Design, Floats, Ints, design_of, design_of_ids, merged
-from stsearch.report.effect_estimates import MIN_DF, Estimate, cost_matched, of_differences
+from stsearch.report.effect_estimates import (
+    MIN_DF,
+    Estimate,
+    Fit,
+    cost_matched,
+    of_differences,
+    of_groups,
+    terms_of,
+)
 from stsearch.report.effect_importance import Importance, importance_of
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
@@ -59,6 +67,24 @@ class EarlyLate:
 
 
 @dataclass(frozen=True)
+class Blind:
+    """Networks that treat frames one by one, apart from those that see their order somewhere.
+
+    What these lack no single group gives: it is told as one difference, and the effects of kinds are those among
+    networks that see order.
+    """
+
+    networks: int
+    mean: float
+    """their accuracy, per cent"""
+    others: float
+    """the accuracy of those that see order, per cent"""
+    estimate: Estimate | None
+    """what seeing order anywhere is worth, points; ``None`` for a single network"""
+    claimed: bool = False
+
+
+@dataclass(frozen=True)
 class Effects:
     """What a study says about placement."""
 
@@ -84,11 +110,14 @@ class Effects:
     """of a network, whose mean one result is; the fewest, where some were trained again"""
     most_trainings: int = 1
     """of a network"""
+    blind: Blind | None = None
+    """``None`` where no network is, all are, or too few would be left"""
 
     @property
     def comparisons(self) -> int:
-        """How many effects were estimated, early against late included."""
-        return sum(c.estimate is not None for c in self.contrasts) + (self.early_late.estimate is not None)
+        """How many effects were estimated, early against late and order against none included."""
+        others = [self.early_late.estimate, self.blind.estimate if self.blind else None]
+        return sum(estimate is not None for estimate in (*(c.estimate for c in self.contrasts), *others))
 
     @property
     def claim_level(self) -> float:
@@ -170,6 +199,7 @@ class Effects:
                 "why_not": both.why_not,
                 "estimate": self._shown(both.estimate),
             },
+            "blind": None if self.blind is None else {**vars(self.blind), "estimate": self._shown(self.blind.estimate)},
             "importance": dict(vars(self.importance)),
             "paragraph": self.paragraph,
         }
@@ -259,11 +289,13 @@ def _effects(
         design, values = merged(design.take(np.flatnonzero(whole)), values[whole])
     accuracies, costs = values.T if results else values[:0].T
     n = len(accuracies)
-    regression = Regression(design, accuracies, costs) if n > 1 and design.pairs else None
+    blind, rows = _blind(design, accuracies)
+    seeing, among, their_costs = design.take(rows), accuracies[rows], costs[rows]
+    regression = Regression(seeing, among, their_costs) if len(rows) > 1 and seeing.pairs else None
     contrasts: list[Contrast] = []
     if regression:
-        contrasts = kind_contrasts(design, accuracies, costs, cost_of, regression)
-        contrasts = [*time_contrasts(design, accuracies, costs, contrasts), *contrasts]
+        contrasts = kind_contrasts(seeing, among, their_costs, cost_of, regression)
+        contrasts = [*time_contrasts(seeing, among, their_costs, contrasts), *contrasts]
     effects = Effects(
         accuracy=names[0],
         cost=names[1],
@@ -276,8 +308,21 @@ def _effects(
         importance=importance_of(design, accuracies) if importance else Importance({}, 0, "not asked for"),
         parameters=regression.fit.rank if regression else 0,
         noise=regression.fit.variance**0.5 if regression and regression.fit.df >= MIN_DF else None,
+        blind=blind,
     )
     return _with_claims(effects)
+
+
+def _blind(design: Design, accuracies: Floats) -> tuple[Blind | None, Ints]:
+    """What networks blind to order have and lack, and the rows of the others.
+
+    ``None`` and all rows where there is one sort only, or where a regression on the others would have too few.
+    """
+    here, there = np.flatnonzero(design.blind), np.flatnonzero(~design.blind)
+    if not len(here) or not len(there) or Fit(terms_of(design.take(there)), accuracies[there]).df < MIN_DF:
+        return None, np.arange(len(design))
+    some, others = accuracies[there], accuracies[here]
+    return Blind(len(here), float(others.mean()), float(some.mean()), of_groups(some, others)), there
 
 
 def _with_claims(effects: Effects) -> Effects:
@@ -288,6 +333,7 @@ def _with_claims(effects: Effects) -> Effects:
         effects,
         contrasts=tuple(replace(c, claimed=claimed(c.estimate)) for c in effects.contrasts),
         early_late=replace(effects.early_late, claimed=claimed(effects.early_late.estimate)),
+        blind=effects.blind and replace(effects.blind, claimed=claimed(effects.blind.estimate)),
     )
 
 

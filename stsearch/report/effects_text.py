@@ -96,6 +96,7 @@ def paragraph(effects: Effects) -> str:
     if effects.networks < 2 or not effects.contrasts:
         return _nothing(effects)
     sentences = [
+        *_order(effects),
         *_found(effects),
         *_not_shown(effects),
         *_no_estimate(effects),
@@ -115,6 +116,26 @@ def _nothing(effects: Effects) -> str:
         f"{have}, so nothing can be said about where time matters: that takes networks that differ in their kinds, "
         "at least twice as many as all groups together have kinds."
     )
+
+
+def _order(effects: Effects) -> list[str]:
+    """What networks lack that treat frames one by one, and that they are left out of the rest."""
+    blind = effects.blind
+    if blind is None:
+        return []
+    one = blind.networks == 1
+    who = "One network treats" if one else f"{blind.networks} networks treat"
+    has = f"has {blind.mean:.1f} %" if one else f"have {blind.mean:.1f} % on average"
+    rest = (
+        f"{'It is' if one else 'They are'} left out of what follows, which is about networks that see order somewhere."
+    )
+    if blind.estimate is None or not blind.claimed:
+        return [f"{who} frames one by one and {has}, the others {blind.others:.1f} %. {rest}"]
+    mean, interval = points(blind.estimate)
+    return [
+        f"Seeing the order of frames anywhere is worth {mean} points of {_metric(effects)} (95 % interval {interval}): "
+        f"{who[0].lower()}{who[1:]} frames one by one and {has}, the others {blind.others:.1f} %. {rest}"
+    ]
 
 
 def _metric(effects: Effects) -> str:
