@@ -207,6 +207,7 @@ def test_measurement_is_whole_and_says_who_says_what(capsys: pytest.CaptureFixtu
         assert [stage.name for stage in measured.stages] == PARTS
         assert sum(stage.share for stage in measured.stages) == pytest.approx(1)
         assert all(stage.latency.n == measured.latency.n >= 3 for stage in measured.stages)
+        assert measured.stage_ratio is not None
         assert 0 < measured.stage_ratio <= 1.001  # parts of the same passes
         assert measured.peak_bytes > 4 * total.params
     forward = found.passes[1]
@@ -563,6 +564,7 @@ def test_everything_on_a_gpu(tmp_path: Path) -> None:
     assert found.comparable["device"] == "cuda"
     for measured in found.passes:
         assert measured.peak_bytes > 4 * found.cost.total.params
+        assert measured.stage_ratio is not None
         assert 0.5 < measured.stage_ratio <= 1.1
     assert quick(architecture, clip, 10, setting)["peak_memory_mb"] > 0
     write_trace(architecture, clip, 10, setting, tmp_path, name="R3D-18", training=True, batch=2)

@@ -13,6 +13,7 @@ from stsearch.errors import UserError, unknown
 if TYPE_CHECKING:
     from stsearch.search.reading import StoredStudy
     from stsearch.space.architecture import Architecture
+    from stsearch.space.blueprint import AnyNetwork
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,3 +110,10 @@ def find_architecture(text: str, storage: str | None = None) -> Architecture:
 
         return trial_architecture(text, storage)
     return find_network(text)
+
+
+def find_any_network(text: str, storage: str | None = None) -> AnyNetwork:
+    """A network of the zoo, or one that ``find_architecture`` finds."""
+    from stsearch.space.zoo import find_any
+
+    return find_architecture(text, storage) if "#" in text else find_any(text)

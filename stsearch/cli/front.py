@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     type=OneOf("number of frames", "8", "16"),
     help="For `published`: clips of 8 or 16 frames [default: 16].",
 )
+@click.option("--table", metavar="TABLE", help="For `published`: kinetics, ucf101, hmdb51, ig65m or zoo.")
+@click.option("--views", type=click.IntRange(1, 10_000), metavar="N", help="With --table: costs of N views of a video.")
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
 @format_option("table", "json", "csv")
 def pareto(
@@ -34,10 +36,21 @@ def pareto(
     plots: Sequence[str],
     no_paper: bool,
     frames: str | None,
+    table: str | None,
+    views: int | None,
     with_effects: bool,
     form: str,
 ) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
+    if table is not None or views is not None:
+        if study != "published" or storage is not None:
+            raise UserError("--table and --views go with `stsearch pareto published` only")
+        if table is None:
+            raise UserError("--views goes with --table")
+        if frames is not None or with_effects or no_paper:
+            raise UserError("--table goes with --views, --plot and --format only")
+        _literature(table, views or 1, plots, form)
+        return
     from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
     from stsearch.search.reading import read_study
 
@@ -75,6 +88,25 @@ def pareto(
         click.echo(pareto_csv(result), nl=False)
     else:
         _print(result, effects, plots)
+
+
+def _literature(table: str, views: int, plots: Sequence[str], form: str) -> None:
+    """A published table, and its plots."""
+    from rich.console import Console
+
+    from stsearch.report.literature import as_csv, as_dict, entries, plot_entries, print_entries
+
+    found = entries(table, views)
+    for file in plots:
+        plot_entries(table, views, found, Path(file))
+    if form == "json":
+        print_json(as_dict(table, views, found))
+    elif form == "csv":
+        click.echo(as_csv(views, found), nl=False)
+    else:
+        print_entries(table, views, found, Console())
+        for file in plots:
+            click.echo(f"written: {file}")
 
 
 def _print(result: Pareto, effects: Effects | None, files: Sequence[str]) -> None:

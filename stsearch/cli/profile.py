@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from stsearch.cli.common import OneOf, clip_options, find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import OneOf, clip_options, find_any_network, format_option, print_json, storage_option
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from stsearch.profiling.device import Setting
-    from stsearch.space.architecture import Architecture
-    from stsearch.space.blueprint import ClipShape
+    from stsearch.space.blueprint import AnyNetwork, ClipShape
     from stsearch.space.cost import NetworkCost
 
 
@@ -27,7 +26,7 @@ class _Network:
     """What a user asked for by name."""
 
     name: str
-    architecture: Architecture
+    architecture: AnyNetwork
     cost: NetworkCost
 
     @property
@@ -47,6 +46,7 @@ class _Network:
 @click.option("--batch", "batches", type=int, multiple=True, help="Clips at once; may be given often.")
 @click.option("--threads", type=int, help="torch threads on a CPU.")
 @click.option("--plugin", "plugins", multiple=True, metavar="MODULE", help="Import a module that registers kinds.")
+@click.option("--views", type=click.IntRange(1, 10_000), metavar="N", help="Also what N clips of a video cost.")
 @storage_option
 @clip_options
 @format_option("table", "json")
@@ -56,7 +56,8 @@ def profile(ctx: click.Context, /, networks: Sequence[str], plugins: Sequence[st
 
     NETWORK is a name of the paper (MC3-18, rMC2-34, "R(2+1)D-18" or r2plus1d-18), a placement,
     stem first (3d-3d-2d-2plus1d-2d@18), an architecture id, a JSON file, or STUDY#TRIAL, then on
-    the study's target clip. Several are drawn side by side.
+    the study's target clip. It may be one of the literature too (I3D, SlowFast-R50-8x8, X3D-S; see
+    docs/zoo.md), then on the clip it usually sees. Several are drawn side by side.
     """
     from rich.console import Console
 
@@ -83,21 +84,24 @@ def profile(ctx: click.Context, /, networks: Sequence[str], plugins: Sequence[st
 
 
 def _find(ctx: click.Context, text: str, asked: dict[str, Any]) -> _Network:
-    """A network on the clip that was asked for; of a trial, on its study's target where nothing else was."""
-    from stsearch.space.blueprint import ClipShape
+    """A network on the clip that was asked for; else a trial on its study's target, one of the zoo on its usual one."""
+    from stsearch.space.blueprint import ClipShape, Definition
     from stsearch.space.cost import network_cost
     from stsearch.space.published import name_of
 
-    architecture = find_architecture(text, asked["storage"])
+    architecture = find_any_network(text, asked["storage"])
     shape = {name: asked[name] for name in ("channels", "frames", "size", "classes")}
+    usual: dict[str, int] = {}
     if "#" in text:
         from stsearch.search.reading import read_study
 
         stored = read_study(text.rpartition("#")[0], asked["storage"])
-        target = {**stored.identity["target"], "channels": stored.target_clip.channels, "classes": stored.classes}
-        for name, value in target.items():
-            if name in shape and ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
-                shape[name] = value
+        usual = {**stored.identity["target"], "channels": stored.target_clip.channels, "classes": stored.classes}
+    elif isinstance(architecture, Definition):
+        usual = {"frames": architecture.clip.frames, "size": architecture.clip.height}
+    for name, value in usual.items():
+        if name in shape and ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+            shape[name] = value
     clip = ClipShape(shape["channels"], shape["frames"], shape["size"], shape["size"])
     return _Network(name_of(architecture), architecture, network_cost(architecture, clip, shape["classes"]))
 
@@ -126,8 +130,10 @@ def _results(
     from stsearch.report.tables import print_cost
 
     if form == "table":
-        print_cost(network.name, network.cost, console)
+        print_cost(network.name, network.cost, console, asked["views"])
     results = {"network": network.name, "architecture": network.architecture.id, **network.cost.as_dict()}
+    if asked["views"] is not None:
+        results |= {"views": asked["views"], "macs_per_video": asked["views"] * network.cost.total.macs}
     if setting is not None and asked["measure"]:
         from stsearch.profiling.measure import measure
         from stsearch.report.profile_tables import print_measurement

@@ -1,4 +1,4 @@
-"""The one builder of searched networks: ops to ``torch.nn`` modules."""
+"""The one builder of networks: ops to ``torch.nn`` modules."""
 
 from __future__ import annotations
 
@@ -8,16 +8,39 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import Blueprint, ClipShape, Unit, blueprint
-from stsearch.space.ops import Act, Conv, Linear, Norm, Op, Ops, Pool
+from stsearch.nets.layers import (
+    AveragePool,
+    Branches,
+    Convolution,
+    EveryFrame,
+    SamePadding,
+    SqueezeExcite,
+    TemporalShift,
+)
+from stsearch.space.blueprint import CLIP, AnyNetwork, Blueprint, ClipShape, Unit, blueprint
+from stsearch.space.cost import cost_of_blueprint
+from stsearch.space.ops import (
+    Act,
+    AvgPool,
+    Concat,
+    Conv,
+    Dropout,
+    Every,
+    Excite,
+    Linear,
+    MaxPool,
+    Norm,
+    Op,
+    Ops,
+    PadSame,
+    Pool,
+    Shift,
+    Swish,
+)
 
 OpT = TypeVar("OpT", bound=Op)
 BUILD: dict[type[Op], Callable[[Any], nn.Module]] = {}
 """Which module an op becomes."""
-
-NORM_EPS = 1e-3
-"""BatchNorm's epsilon in the authors' code; its momentum there, 0.9, is 0.1 in torch's sense."""
 
 
 def builds(op: type[OpT]) -> Callable[[Callable[[OpT], nn.Module]], Callable[[OpT], nn.Module]]:
@@ -30,35 +53,64 @@ def builds(op: type[OpT]) -> Callable[[Callable[[OpT], nn.Module]], Callable[[Op
     return decorate
 
 
-class Convolution(nn.Conv3d):
-    """``nn.Conv3d``, ``(N, C, T, H, W)`` to the same, that trains right in bf16 on a CPU too.
-
-    oneDNN's bf16 gradient of the weights (torch 2.13, avx512_bf16) is off by its own size, infinite or nan, and
-    writes outside its memory, where the temporal kernel is longer than the clip: a kernel of 3 on 2 frames, one of 5
-    on 2 to 4, one of 7 on 2 to 6. All other shapes tried are right. So these few are computed in fp32.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The convolution of ``x``."""
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.shape[2] < self.kernel_size[0]:
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(x.to(self.weight.dtype))
-        return super().forward(x)
-
-
 @builds(Conv)
 def _conv(op: Conv) -> nn.Module:
-    return Convolution(op.c_in, op.c_out, op.kernel, op.stride, op.padding, groups=op.groups, bias=False)
+    return Convolution(op.c_in, op.c_out, op.kernel, op.stride, op.padding, groups=op.groups, bias=op.bias)
 
 
 @builds(Norm)
 def _norm(op: Norm) -> nn.Module:
-    return nn.BatchNorm3d(op.channels, eps=NORM_EPS)
+    return nn.BatchNorm3d(op.channels, eps=op.eps, momentum=op.momentum)
 
 
 @builds(Act)
 def _act(op: Act) -> nn.Module:
     return nn.ReLU(inplace=True)
+
+
+@builds(Swish)
+def _swish(op: Swish) -> nn.Module:
+    return nn.SiLU(inplace=True)
+
+
+@builds(Dropout)
+def _dropout(op: Dropout) -> nn.Module:
+    return nn.Dropout(op.share)
+
+
+@builds(MaxPool)
+def _max_pool(op: MaxPool) -> nn.Module:
+    return nn.MaxPool3d(op.kernel, op.stride, op.padding)
+
+
+@builds(AvgPool)
+def _avg_pool(op: AvgPool) -> nn.Module:
+    return AveragePool(op.kernel)
+
+
+@builds(PadSame)
+def _pad_same(op: PadSame) -> nn.Module:
+    return SamePadding(op.kernel, op.stride)
+
+
+@builds(Every)
+def _every(op: Every) -> nn.Module:
+    return EveryFrame(op.step)
+
+
+@builds(Shift)
+def _shift(op: Shift) -> nn.Module:
+    return TemporalShift(op.channels)
+
+
+@builds(Excite)
+def _excite(op: Excite) -> nn.Module:
+    return SqueezeExcite(op.channels, op.middle)
+
+
+@builds(Concat)
+def _concat(op: Concat) -> nn.Module:
+    return Branches([modules(branch) for branch in op.branches])
 
 
 @builds(Pool)
@@ -94,7 +146,10 @@ class Residual(nn.Module):
 
 
 class VideoNet(nn.Module):
-    """A residual video network: clips ``(N, C, T, H, W)`` to logits ``(N, classes)``."""
+    """A video network: clips ``(N, C, T, H, W)`` to logits ``(N, classes)``.
+
+    ``stages`` are its groups by name, computed in that order.
+    """
 
     def __init__(self, plan: Blueprint) -> None:
         super().__init__()
@@ -107,26 +162,41 @@ class VideoNet(nn.Module):
             }
         )
         self.head = modules(plan.head)
+        self.is_chain = plan.is_chain
+        """whether every stage has one input, the one before"""
+        self._inputs = plan.inputs
+        self._pool = modules(plan.pool)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        x = clips
-        for stage in self.stages.values():
-            x = stage(x)
-        logits: torch.Tensor = self.head(x)
+        waiting = {CLIP: clips}  # what a later stage still asks for
+        for number, (name, stage) in enumerate(self.stages.items()):
+            waiting[name] = stage(self._enter(number, waiting))
+        ends = [self._pool(waiting[name]) for name in self._inputs[-1]]
+        logits: torch.Tensor = self.head(ends[0] if len(ends) == 1 else torch.cat(ends, 1))
         return logits
+
+    def _enter(self, number: int, waiting: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What enters a stage; outputs that nobody asks for after it are let go."""
+        given = [waiting[name] for name in self._inputs[number]]
+        for name in self._inputs[number]:
+            if not any(name in later for later in self._inputs[number + 1 :]):
+                del waiting[name]
+        return given[0] if len(given) == 1 else torch.cat(given, 1)
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
     """Weights as in the authors' Caffe2 code.
 
     Convolutions: MSRAFill, normal with variance 2 / fan-out (He et al., ICCV 2015). Linear:
-    XavierFill, uniform in +-sqrt(3 / fan-in), bias 0. BatchNorm: scale 1, shift 0.
+    XavierFill, uniform in +-sqrt(3 / fan-in), bias 0, also where the classifier is a 1x1x1 convolution with
+    bias. BatchNorm: scale 1, shift 0.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv3d):
+        if isinstance(module, nn.Conv3d) and module.bias is None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.Linear):
-            bound = (3.0 / module.in_features) ** 0.5
+        elif isinstance(module, nn.Linear | nn.Conv3d):
+            bound = (3.0 / module.weight[0].numel()) ** 0.5
+            assert module.bias is not None
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             nn.init.zeros_(module.bias)
 
@@ -141,14 +211,16 @@ def scale_branches(network: nn.Module, scale: float) -> None:
 
 
 def build(
-    architecture: Architecture, clip: ClipShape, classes: int, *, generator: torch.Generator | None = None
+    architecture: AnyNetwork, clip: ClipShape, classes: int, *, generator: torch.Generator | None = None
 ) -> VideoNet:
     """Build and initialise ``architecture`` for clips of shape ``clip``.
 
     ``generator`` makes the weights a function of its state alone. On the meta device
-    (``with torch.device("meta")``) nothing is allocated.
+    (``with torch.device("meta")``) nothing is allocated. ``UserError`` for clips too small for the network.
     """
-    return build_plan(blueprint(architecture, clip, classes), generator)
+    plan = blueprint(architecture, clip, classes)
+    cost_of_blueprint(plan, clip, classes)  # which refuses clips of which nothing would be left
+    return build_plan(plan, generator)
 
 
 def build_plan(plan: Blueprint, generator: torch.Generator | None = None) -> VideoNet:

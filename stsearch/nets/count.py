@@ -6,11 +6,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from stsearch.nets.build import build
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 
 
-def counted_flops(architecture: Architecture, clip: ClipShape, classes: int) -> int:
+def counted_flops(architecture: AnyNetwork, clip: ClipShape, classes: int) -> int:
     """FLOPs of one clip (2 x MACs) that ``FlopCounterMode`` sees, on the meta device."""
     with torch.device("meta"):
         network = build(architecture, clip, classes).eval()

@@ -18,8 +18,8 @@ from nni.nas.profiler.pytorch.utils.shape_formula import find_shape_inference_fo
 from torch import nn
 
 from stsearch.errors import UserError
-from stsearch.nets.build import Convolution
 from stsearch.nets.count import counted_flops
+from stsearch.nets.layers import Convolution
 from stsearch.nni.spaces import to_model_space, to_sample
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from stsearch.profiling.device import Setting, refusing, tf32
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape, blueprint
-from stsearch.space.cost import COST, Shape
-from stsearch.space.ops import Ops
+from stsearch.space.blueprint import CLIP, AnyNetwork, ClipShape, blueprint
+from stsearch.space.cost import COST, Shape, joined
+from stsearch.space.ops import Concat, Ops
 
 BOUND_SHARE = 0.5
 """A stage is bound by the ceiling of which it reaches the larger share, if that is at least this."""
@@ -96,19 +95,23 @@ def measure_ceilings(setting: Setting) -> Ceilings:
     return Ceilings(best[0], best[1], 2 * count / copied, count)
 
 
-def work(architecture: Architecture, clip: ClipShape, classes: int) -> tuple[Work, ...]:
-    """What conv1 .. conv5_x and the head do to one clip, in closed form."""
+def work(architecture: AnyNetwork, clip: ClipShape, classes: int) -> tuple[Work, ...]:
+    """What the groups of a network (conv1 .. conv5_x) and its head do to one clip, in closed form."""
     plan = blueprint(architecture, clip, classes)
-    shape: Shape = clip.sizes
+    shapes: dict[str, Shape] = {CLIP: clip.sizes}
+    *entering, ends = plan.inputs
     found: list[Work] = []
-    for group in plan.groups:
+    for group, names in zip(plan.groups, entering, strict=True):
+        shape = joined([shapes[name] for name in names])
         layers: list[tuple[int, int, int]] = []
         for unit in group.units:
             beside = _layers(unit.shortcut or (), shape)[0]
             main, shape = _layers(unit.main, shape)
             layers += main + beside
-        found.append(_work(group.name, layers, first=not found))
-    return (*found, _work("head", _layers(plan.head, shape)[0], first=False))
+        found.append(_work(group.name, layers, first=CLIP in names))
+        shapes[group.name] = shape
+    pooled = joined([_layers(plan.pool, shapes[name])[1] for name in ends])
+    return (*found, _work("head", _layers(plan.head, pooled)[0], first=False))
 
 
 def bound(matmul_share: float, copy_share: float) -> str:
@@ -132,7 +135,9 @@ def _layers(ops: Ops, shape: Shape) -> tuple[list[tuple[int, int, int]], Shape]:
     found = []
     for op in ops:
         cost, out = COST[type(op)](op, shape)
-        if cost.macs:
+        if isinstance(op, Concat):
+            found += [layer for branch in op.branches for layer in _layers(branch, shape)[0]]
+        elif cost.macs:
             found.append((cost.macs, math.prod(shape) + math.prod(out), cost.params_without_norm))
         shape = out
     return found, shape

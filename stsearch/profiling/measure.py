@@ -28,8 +28,7 @@ from stsearch.profiling.device import (
 from stsearch.profiling.memory import peak_bytes
 from stsearch.profiling.subject import StageMarks, Subject
 from stsearch.profiling.timing import WARM_S, Timing, repeat
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.cost import NetworkCost
 
 __all__ = ["Measurement", "Pass", "Setting", "StageFigure", "measure", "quick"]
@@ -99,8 +98,9 @@ class Pass:
     latency: Timing
     peak_bytes: int
     stages: tuple[StageFigure, ...]
-    stage_ratio: float
-    """median over the passes of the stages' sum over the whole"""
+    """empty for a training step of a network with several pathways: their backward passes interleave"""
+    stage_ratio: float | None
+    """median over the passes of the stages' sum over the whole; ``None`` without stages"""
 
     @property
     def clips_per_s(self) -> float:
@@ -162,7 +162,7 @@ class Measurement:
 
 
 def measure(
-    architecture: Architecture,
+    architecture: AnyNetwork,
     clip: ClipShape,
     classes: int,
     setting: Setting,
@@ -191,6 +191,8 @@ def measure(
                     continue
                 say(f"{_named(mode, batch)}, for {setting.min_run_s:g} s or more")
                 samples.append(_sample(subject, mode, batch))
+        if not subject.network.is_chain:
+            notes.append("no stages of a training step: the backward passes of several pathways interleave")
         say("timing a matrix product and a copy again")
         ceilings = ceiling.or_better(measure_ceilings(setting))
         return Measurement(
@@ -208,7 +210,7 @@ def measure(
         )
 
 
-def quick(architecture: Architecture, clip: ClipShape, classes: int, setting: Setting) -> dict[str, float]:
+def quick(architecture: AnyNetwork, clip: ClipShape, classes: int, setting: Setting) -> dict[str, float]:
     """What an objective of a search needs: one clip, forward only, about a second on a small network.
 
     ``latency_ms`` is the median and ``latency_iqr_ms`` the interquartile range of ``latency_n``
@@ -276,6 +278,8 @@ def _peak_and_times(
 
 
 def _pass(sample: _Sample, works: tuple[Work, ...], dtype: str, ceilings: Ceilings) -> Pass:
+    if not sample.stages:
+        return Pass(sample.mode, sample.batch, Timing.of(sample.whole), sample.peak_bytes, (), None)
     timings = {name: Timing.of(times) for name, times in sample.stages.items()}
     together = sum(timing.median_ms for timing in timings.values())
     training = sample.mode == "training"

@@ -16,8 +16,7 @@ from stsearch.errors import WorldError
 from stsearch.nets.build import VideoNet, build
 from stsearch.profiling.device import MEMORY_FORMAT, Setting, refusing
 from stsearch.profiling.timing import Clock
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.cost import network_cost
 
 LR = 1e-3
@@ -25,7 +24,7 @@ LR = 1e-3
 
 
 def parts(network: VideoNet) -> list[tuple[str, nn.Module]]:
-    """conv1, conv2_x .. conv5_x and the head, in order."""
+    """Its groups, such as conv1 and conv2_x .. conv5_x, and the head, in order."""
     return [*network.stages.items(), ("head", network.head)]
 
 
@@ -37,7 +36,7 @@ class Subject:
     and weight decay, gradients freed at its end.
     """
 
-    def __init__(self, architecture: Architecture, clip: ClipShape, classes: int, setting: Setting) -> None:
+    def __init__(self, architecture: AnyNetwork, clip: ClipShape, classes: int, setting: Setting) -> None:
         self.architecture, self.clip, self.classes, self.setting = architecture, clip, classes, setting
         self.held_before = torch.cuda.memory_allocated(setting.device) if setting.device.type == "cuda" else 0
         self.cost = network_cost(architecture, clip, classes)
@@ -123,12 +122,14 @@ class StageMarks:
 
     Forward, a stage ends where its output is there; backward, it ends where the gradient of its
     input is (the loss counts as the head's). Use as a context manager; ``collect`` after every
-    pass, synchronised.
+    pass, synchronised. Where a network has pathways, their backward passes interleave and no moment ends a
+    stage, so ``collect`` keeps nothing of a training step and ``ms`` stays empty.
     """
 
     def __init__(self, subject: Subject) -> None:
         self.clock = Clock(subject.setting.device)
         self.parts = parts(subject.network)
+        self._chain = subject.network.is_chain
         self.ms: dict[str, list[float]] = {name: [] for name, _ in self.parts}
         self._ahead: list[Any] = []
         self._back: list[Any] = []
@@ -162,6 +163,9 @@ class StageMarks:
 
     def collect(self) -> None:
         """Keep the times of the pass that has just ended."""
+        if self._back and not self._chain:
+            self.ms = {}
+            return
         last = len(self.parts) - 1
         for index, (name, _) in enumerate(self.parts):
             spent = self.clock.ms(self._ahead[index], self._ahead[index + 1])

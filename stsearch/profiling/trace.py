@@ -19,8 +19,7 @@ from stsearch.errors import StsearchError, UserError
 from stsearch.profiling.device import Setting, quiet_profiler, refusing, with_threads
 from stsearch.profiling.subject import Subject, parts
 from stsearch.profiling.timing import warm_up
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 
 _LONGEST = 80
 _CATEGORIES = {"cuda_runtime": "runtime", "cuda_driver": "runtime"}
@@ -36,7 +35,7 @@ def safe_name(name: str) -> str:
 
 
 def write_trace(
-    architecture: Architecture,
+    architecture: AnyNetwork,
     clip: ClipShape,
     classes: int,
     setting: Setting,

@@ -73,6 +73,8 @@ def print_measurement(network: str, measurement: Measurement, console: Console) 
         _say(console, line)
     console.print(_whole(measurement))
     for measured in measurement.passes:
+        if measured.stage_ratio is None:
+            continue
         _say(
             console,
             f"{_NAMES[measured.mode]}, {measured.batch} clip{'s' * (measured.batch > 1)}: "

@@ -16,7 +16,7 @@ class Style:
 
     label: str
     fill: str
-    hatch: str
+    hatch: str = ""
     """directions of its lines: ``/``, ``\\``, ``|``; empty for none"""
     about: str = ""
 
@@ -29,22 +29,37 @@ STYLES = {
     "2plus1d": Style("(2+1)D", "#F0E442", "|", "1×3×3 then 3×1×1"),
     "collapse": Style("collapse", "#CCCCCC", "\\", "frames become channels, then 2D"),
 }
+_STEM = "#DDDDDD"
+OTHERS = {
+    "3x1x1": Style("3×1×1", "#E69F00", "|", "3×1×1, 1×3×3, 1×1×1"),
+    "shift": Style("shift", "#CC79A7", "|", "channels from the frames beside, then 2D"),
+    "ir_csn": Style("ir-CSN", "#009E73", "\\", "1×1×1, depthwise 3×3×3, 1×1×1"),
+    "ip_csn": Style("ip-CSN", "#009E73", "/", "1×1×1 twice, depthwise 3×3×3, 1×1×1"),
+    "x3d": Style("X3D", "#009E73", "", "1×1×1, depthwise 3×3×3, swish, 1×1×1"),
+    "x3d_se": Style("X3D, SE", "#7FCDB4", "", "the same with squeeze-and-excitation"),
+    "inception": Style("Inception", "#D55E00", "", "four branches of 1×1×1 and 3×3×3"),
+    "inception_s3d": Style("Inception", "#F0E442", "", "four branches of 1×1×1, 1×3×3 and 3×1×1"),
+}
+"""Blocks of the zoo, drawn as they are there; its stems are grey and say their kernels"""
 _FURTHER = (("#009E73", "\\"), ("#CC79A7", "/\\"), ("#E69F00", "|\\"), ("#0072B2", "|/"))
 
 
 def style_of(kind: str) -> Style:
-    """The look of a kind or stem; plug-ins take further colours in the order of their registration."""
+    """The look of a kind, a stem or a block of the zoo; plug-ins take further colours in the order of registration."""
     if kind in STYLES:
         return STYLES[kind]
     known = list(dict.fromkeys([*KINDS, *STEMS]))
+    if kind not in known:
+        return OTHERS.get(kind, Style(kind.replace("x", "×"), _STEM))
     number = [name for name in known if name not in STYLES].index(kind)
     fill, lines = _FURTHER[number % len(_FURTHER)]
     return Style(kind, fill, lines)
 
 
 def legend_order(kinds: set[str]) -> list[str]:
-    """Built-in kinds first, then plug-ins as they were registered."""
-    return sorted(kinds, key=list(dict.fromkeys([*STYLES, *KINDS, *STEMS])).index)
+    """Built-in kinds first, then plug-ins as they were registered, then blocks of the zoo."""
+    known = list(dict.fromkeys([*STYLES, *KINDS, *STEMS, *OTHERS]))
+    return sorted(kinds, key=lambda kind: (known.index(kind) if kind in known else len(known), kind))
 
 
 def hatch(x: float, y: float, width: float, height: float, style: Style) -> list[Segments]:

@@ -35,6 +35,8 @@ _HEADS = {
 }
 _FAILURES, _REASON = 10, 200
 """Failed networks that are listed, and characters of their reasons, at most"""
+_KINDS = 8
+"""Characters of the kinds of a stage's blocks that leave room for what they cost"""
 _LIKELY = 8
 """Networks beside the front that are listed, at most"""
 
@@ -190,8 +192,13 @@ def _sure_columns(pareto: Pareto) -> list[str]:
     return list(found.as_dict()) if found else []
 
 
-def print_cost(network: str, cost: NetworkCost, console: Console) -> None:
-    """The cost table of one network."""
+def _brief_kinds(kinds: str) -> str:
+    """``2d.3d.2d`` as it is, a longer row of them as what is in it: ``2d/3d``."""
+    return kinds if len(kinds) <= _KINDS else "/".join(dict.fromkeys(kinds.split(".")))
+
+
+def print_cost(network: str, cost: NetworkCost, console: Console, views: int | None = None) -> None:
+    """The cost table of one network; of ``views`` clips of a video too."""
     total = cost.total
     console.print(
         f"[bold]{escape(network)}[/bold] on a clip of {cost.clip} (C x T x H x W), {cost.classes} classes, one view",
@@ -203,7 +210,7 @@ def print_cost(network: str, cost: NetworkCost, console: Console) -> None:
     for stage in cost.stages:
         table.add_row(
             stage.name,
-            f"{stage.kind} x{stage.blocks}",
+            f"{_brief_kinds(stage.kind)} x{stage.blocks}",
             ",".join(map(str, stage.output)),
             f"{stage.cost.params:,}",
             f"{stage.cost.macs:,}",
@@ -227,6 +234,9 @@ def print_cost(network: str, cost: NetworkCost, console: Console) -> None:
         f"{total.params_without_norm:,} without BatchNorm; {total.activations:,} activations",
         highlight=False,
     )
+    if views is not None:
+        macs = views * total.macs
+        console.print(f"{views} views: {macs / 1e12:.3f} TMACs per video (published as TFLOPs)", highlight=False)
 
 
 def print_space(facts: dict[str, Any], clip: str, classes: int, console: Console) -> None:

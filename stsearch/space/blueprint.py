@@ -1,14 +1,30 @@
-"""An architecture spelled out as residual units of ops; cost and builder both read this."""
+"""A network spelled out as a small graph of units of ops; cost, builder, drawing and trace all read this."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from stsearch.errors import UserError
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.kinds import KINDS, STEMS
-from stsearch.space.ops import Act, Conv, Linear, Norm, Op, Ops, Pool, total_stride
+from stsearch.space.ops import (
+    Act,
+    Concat,
+    Conv,
+    Dropout,
+    Excite,
+    Linear,
+    MaxPool,
+    Norm,
+    Op,
+    Ops,
+    PadSame,
+    Pool,
+    Swish,
+    total_stride,
+)
 
 WIDTHS = (64, 64, 128, 256, 512)
 """Channels of conv1, conv2_x .. conv5_x."""
@@ -54,21 +70,93 @@ class Unit:
     shortcut: Ops | None = None
 
 
+CLIP = "clip"
+"""What a group whose input is the clip itself names."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """One placement group: a name, its kinds and its units."""
+    """A node of the graph, such as one placement group: a name, its kinds and its units in a row."""
 
     name: str
     kinds: tuple[str, ...]
+    """of its blocks, which a drawing shows; a pool between two blocks is a unit, but no block"""
     units: tuple[Unit, ...]
+    inputs: tuple[str, ...] = ()
+    """earlier groups, or ``CLIP``, whose outputs enter it, concatenated along the channels; empty: the one before"""
+    lane: int = 0
+    """column in a drawing: 0 is the main pathway"""
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """conv1, conv2_x .. conv5_x, then the head: global average pool and linear layer."""
+    """Groups in an order in which they can be computed, then the head.
+
+    Of a residual network these are conv1, conv2_x .. conv5_x, then global average pool and linear layer.
+    """
 
     groups: tuple[Group, ...]
     head: Ops
+    ends: tuple[str, ...] = ()
+    """groups whose outputs enter the head, concatenated; empty: the last one"""
+    pool: Ops = ()
+    """done to each of these before they are concatenated"""
+
+    def __post_init__(self) -> None:
+        known = {CLIP}
+        for group in self.groups:
+            assert group.name not in known, f"two groups are named {group.name}"
+            assert known.issuperset(group.inputs), f"{group.name} comes before one of its inputs, {group.inputs}"
+            known.add(group.name)
+        assert known.issuperset(self.ends), f"the head's inputs are groups; given {self.ends}"
+
+    @property
+    def inputs(self) -> tuple[tuple[str, ...], ...]:
+        """For every group, then for the head, the names of what enters it."""
+        before = (CLIP, *(group.name for group in self.groups))
+        asked = (*(group.inputs for group in self.groups), self.ends)
+        return tuple(given or (last,) for given, last in zip(asked, before, strict=True))
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every group has one input, the one before."""
+        return not self.ends and not any(group.inputs for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A network of the literature, given by a function instead of kinds; ``stsearch.space.zoo`` has them all."""
+
+    name: str
+    clip: ClipShape
+    """what it usually sees"""
+    rate: int
+    """every ``rate``-th frame of a video is in its clip"""
+    plan: Callable[[ClipShape, int], Blueprint]
+    """of a clip's shape and the number of classes"""
+    source: str
+    """paper, and the public code that fixes the integers"""
+    foreign: tuple[Naming, ...] = ()
+    """how published checkpoints name its weights"""
+
+    @property
+    def id(self) -> str:
+        """Its name, as an architecture has an id."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What checkpoints of one library call the layers of a network."""
+
+    library: str
+    layers: Callable[[], tuple[str, ...]]
+    """prefixes of their tensors, in the order in which the blueprint's ops with weights come: of a residual unit
+    its main path, then its shortcut; of branches the first one first"""
+
+
+AnyNetwork = Architecture | Definition
+"""Whatever has a blueprint."""
 
 
 def scaled(channels: int, width: float) -> int:
@@ -131,10 +219,12 @@ def head_ops(block: str, width: float, classes: int) -> Ops:
     return Pool(), Linear(scaled(WIDTHS[-1], width) * EXPANSION[block], classes)
 
 
-def blueprint(architecture: Architecture, clip: ClipShape, classes: int) -> Blueprint:
+def blueprint(architecture: AnyNetwork, clip: ClipShape, classes: int) -> Blueprint:
     """Spell out ``architecture`` for clips of shape ``clip`` and ``classes`` classes."""
     if classes < 1:
         raise UserError(f"classes is at least 1; given {classes}")
+    if isinstance(architecture, Definition):
+        return architecture.plan(clip, classes)
     a = architecture
     stem = Group(GROUPS[0], (a.stem,), (stem_unit(a.stem, clip, a.width),))
     stages = [Group(GROUPS[i], kinds, stage_units(i, kinds, a.block, a.width)) for i, kinds in enumerate(a.stages, 1)]
@@ -144,12 +234,13 @@ def blueprint(architecture: Architecture, clip: ClipShape, classes: int) -> Blue
 def with_stem(plan: Blueprint, least: int) -> Blueprint:
     """``plan`` with ``least`` channels, at least, between the convolutions of its stem.
 
-    A stem of one convolution stays, as does one of which a convolution has groups.
+    A stem of one convolution stays, as does one that has more than plain convolutions, norms and ReLUs.
     """
     group, *others = plan.groups
     unit, *more = group.units
     convolutions = [op for op in unit.main if isinstance(op, Conv)]
-    if any(op.groups > 1 for op in convolutions):
+    plain = all(isinstance(op, Norm | Act) or (isinstance(op, Conv) and op.groups == 1) for op in unit.main)
+    if len(convolutions) < 2 or not plain:
         return plan
     ops: list[Op] = []
     channels, left = convolutions[0].c_in, len(convolutions)
@@ -165,16 +256,18 @@ def with_stem(plan: Blueprint, least: int) -> Blueprint:
     return replace(plan, groups=(stem, *others))
 
 
-def sees_order(architecture: Architecture, clip: ClipShape) -> bool:
+def sees_order(architecture: AnyNetwork, clip: ClipShape) -> bool:
     """Whether the order of frames can change what the network says; not where every op treats them one by one."""
-    ops = (
-        op
-        for group in blueprint(architecture, clip, 1).groups
-        for unit in group.units
-        for op in (*unit.main, *(unit.shortcut or ()))
-    )
-    return any(not isinstance(op, Norm | Act) and not _frame_by_frame(op) for op in ops)
+    units = (unit for group in blueprint(architecture, clip, 1).groups for unit in group.units)
+    return any(_sees_order(op) for unit in units for op in (*unit.main, *(unit.shortcut or ())))
 
 
-def _frame_by_frame(op: Op) -> bool:
-    return isinstance(op, Conv) and op.kernel[0] == op.stride[0] == 1
+_BLIND = Norm | Act | Swish | Dropout | Excite | Pool
+
+
+def _sees_order(op: Op) -> bool:
+    if isinstance(op, Concat):
+        return any(_sees_order(inner) for branch in op.branches for inner in branch)
+    if isinstance(op, Conv | MaxPool | PadSame):
+        return not op.kernel[0] == op.stride[0] == 1
+    return not isinstance(op, _BLIND)

@@ -8,15 +8,33 @@ outputs of all convolutions and of the linear layer. All figures are those of on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any, TypeVar
 
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import Blueprint, ClipShape, Unit, blueprint
-from stsearch.space.ops import Act, Conv, Linear, Norm, Op, Ops, Pool
+from stsearch.errors import UserError
+from stsearch.space.blueprint import CLIP, AnyNetwork, Blueprint, ClipShape, Unit, blueprint
+from stsearch.space.ops import (
+    Act,
+    AvgPool,
+    Concat,
+    Conv,
+    Dropout,
+    Every,
+    Excite,
+    Linear,
+    MaxPool,
+    Norm,
+    Op,
+    Ops,
+    PadSame,
+    Pool,
+    Shift,
+    Swish,
+    Triple,
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +76,20 @@ def cost_of(op: type[OpT]) -> Callable[[OpCost], OpCost]:
 
 @cost_of(Conv)
 def _conv(op: Conv, shape: Shape) -> tuple[Cost, Shape]:
-    t, h, w = (
-        (size + 2 * pad - kernel) // stride + 1
-        for size, pad, kernel, stride in zip(shape[1:], op.padding, op.kernel, op.stride, strict=True)
-    )
+    t, h, w = _windows(shape, op.kernel, op.stride, op.padding)
     weights = op.c_in // op.groups * op.c_out * prod(op.kernel)
+    params = weights + op.bias * op.c_out
     outputs = t * h * w
-    return Cost(weights, weights, weights * outputs, op.c_out * outputs), (op.c_out, t, h, w)
+    return Cost(params, params, weights * outputs, op.c_out * outputs), (op.c_out, t, h, w)
+
+
+def _windows(shape: Shape, kernel: Triple, stride: Triple, padding: Triple) -> Triple:
+    """How often a window fits on time, height and width."""
+    t, h, w = (
+        (size + 2 * pad - width) // step + 1
+        for size, pad, width, step in zip(shape[1:], padding, kernel, stride, strict=True)
+    )
+    return t, h, w
 
 
 @cost_of(Norm)
@@ -73,8 +98,55 @@ def _norm(op: Norm, shape: Shape) -> tuple[Cost, Shape]:
 
 
 @cost_of(Act)
-def _act(op: Act, shape: Shape) -> tuple[Cost, Shape]:
+@cost_of(Swish)
+@cost_of(Dropout)
+@cost_of(Shift)
+def _act(op: Op, shape: Shape) -> tuple[Cost, Shape]:
     return Cost(), shape
+
+
+@cost_of(MaxPool)
+def _max_pool(op: MaxPool, shape: Shape) -> tuple[Cost, Shape]:
+    return Cost(), (shape[0], *_windows(shape, op.kernel, op.stride, op.padding))
+
+
+@cost_of(AvgPool)
+def _avg_pool(op: AvgPool, shape: Shape) -> tuple[Cost, Shape]:
+    t, h, w = (size - min(size, width or size) + 1 for size, width in zip(shape[1:], op.kernel, strict=True))
+    return Cost(), (shape[0], t, h, w)
+
+
+@cost_of(PadSame)
+def _pad_same(op: PadSame, shape: Shape) -> tuple[Cost, Shape]:
+    t, h, w = (
+        size + max(width - (size % step or step), 0)
+        for size, width, step in zip(shape[1:], op.kernel, op.stride, strict=True)
+    )
+    return Cost(), (shape[0], t, h, w)
+
+
+@cost_of(Every)
+def _every(op: Every, shape: Shape) -> tuple[Cost, Shape]:
+    return Cost(), (shape[0], -(-shape[1] // op.step), *shape[2:])
+
+
+@cost_of(Excite)
+def _excite(op: Excite, shape: Shape) -> tuple[Cost, Shape]:
+    weights = 2 * op.channels * op.middle
+    outputs = op.channels + op.middle
+    return Cost(weights + outputs, weights + outputs, weights, outputs), shape
+
+
+@cost_of(Concat)
+def _concat(op: Concat, shape: Shape) -> tuple[Cost, Shape]:
+    found = [cost_of_ops(branch, shape) for branch in op.branches]
+    return sum((cost for cost, _ in found), Cost()), joined([out for _, out in found])
+
+
+def joined(shapes: Sequence[Shape]) -> Shape:
+    """What shapes are together, one behind the other along the channels."""
+    assert len({shape[1:] for shape in shapes}) == 1, f"only maps of one size are concatenated; given {shapes}"
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 @cost_of(Pool)
@@ -172,18 +244,24 @@ class NetworkCost:
 
 
 def cost_of_blueprint(plan: Blueprint, clip: ClipShape, classes: int) -> NetworkCost:
-    """Cost of a blueprint made for clips of shape ``clip``."""
-    shape: Shape = clip.sizes
+    """Cost of a blueprint made for clips of shape ``clip``; ``UserError`` if they are too small for it."""
+    shapes: dict[str, Shape] = {CLIP: clip.sizes}
+    *entering, ends = plan.inputs
     stages = []
-    for group in plan.groups:
-        cost, shape = cost_of_units(group.units, shape)
+    for group, names in zip(plan.groups, entering, strict=True):
+        cost, shape = cost_of_units(group.units, joined([shapes[name] for name in names]))
+        if min(shape) < 1:
+            raise UserError(
+                f"clips of {clip} (C x T x H x W) are too small for this network: nothing leaves {group.name}"
+            )
         kind = group.kinds[0] if len(set(group.kinds)) == 1 else ".".join(group.kinds)
-        stages.append(StageCost(group.name, kind, len(group.units), cost, shape))
-    head, _ = cost_of_ops(plan.head, shape)
+        stages.append(StageCost(group.name, kind, len(group.kinds), cost, shape))
+        shapes[group.name] = shape
+    head, _ = cost_of_ops(plan.head, joined([cost_of_ops(plan.pool, shapes[name])[1] for name in ends]))
     return NetworkCost(clip, classes, tuple(stages), head)
 
 
-def network_cost(architecture: Architecture, clip: ClipShape, classes: int = 400) -> NetworkCost:
+def network_cost(architecture: AnyNetwork, clip: ClipShape, classes: int = 400) -> NetworkCost:
     """Closed-form cost of ``architecture`` on one clip of shape ``clip``."""
     return cost_of_blueprint(blueprint(architecture, clip, classes), clip, classes)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from stsearch.errors import UserError, brief, did_you_mean
 from stsearch.space.architecture import DEPTHS, Architecture, layers_of, parse_placement, uniform
+from stsearch.space.blueprint import AnyNetwork, Definition
 from stsearch.texts import path_of, read_text
 
 _2D, _3D, _2P1 = "2d", "3d", "2plus1d"
@@ -51,8 +52,10 @@ def paper_networks(layers: int = 18) -> dict[str, Architecture]:
     return {f"{name}-{layers}": NETWORKS[f"{name}-{layers}"] for name in PLACEMENTS}
 
 
-def name_of(architecture: Architecture) -> str:
-    """The paper's name, else ``3d-3d-2d-2plus1d-2d@18`` where depths are usual, else the id."""
+def name_of(architecture: AnyNetwork) -> str:
+    """The zoo's or the paper's name, else ``3d-3d-2d-2plus1d-2d@18`` where depths are usual, else the id."""
+    if isinstance(architecture, Definition):
+        return architecture.name
     if architecture in _NAMES:
         return _NAMES[architecture]
     layers = layers_of(architecture)
@@ -68,10 +71,10 @@ def _key(name: str) -> str:
 _KEYS = {_key(name): name for name in NETWORKS}
 
 
-def find_network(text: str) -> Architecture:
+def find_network(text: str, also: tuple[str, ...] = ()) -> Architecture:
     """A network from what a user types: a name in any case, a placement, an id or a JSON file.
 
-    Raises ``UserError`` with a suggestion for anything else.
+    Raises ``UserError`` with a suggestion for anything else; ``also``: names that the caller knows besides.
     """
     text = text.strip()
     if (known := _KEYS.get(_key(text))) is not None:
@@ -80,8 +83,9 @@ def find_network(text: str) -> Architecture:
         return _from_file(text)
     if text.count("-") >= 3 or "@" in text:
         return parse_placement(text.lower())
+    names = (*NETWORKS, *also)
     raise UserError(
-        f"unknown network {brief(text)}.{did_you_mean(text, NETWORKS)} Allowed: {', '.join(NETWORKS)}, "
+        f"unknown network {brief(text)}.{did_you_mean(text, names)} Allowed: {', '.join(names)}, "
         "a placement such as 3d-3d-2d-2d-2d@18, an architecture id, a JSON file, or STUDY#TRIAL."
     )
 
