@@ -107,19 +107,19 @@ def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Paret
     more = f"--set=search.trials={2 * chosen.spec.search.trials}"
     better = remedy(result.learning) if result.learning else []
     lines = [
-        [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
-        [_program(), "report", chosen.name, *place],
-        *([[_program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
-        *([[_program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
-        *([[_program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
-        [_program(), "run", study, *sets, *place, more],
+        [program(), "pareto", chosen.name, *place, "--plot", "front.png"],
+        [program(), "report", chosen.name, *place],
+        *([[program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
+        *([[program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
+        *([[program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
+        [program(), "run", study, *sets, *place, more],
     ]
     click.echo("\nNext:")
     for line in lines:
         click.echo(f"  {shlex.join(line)}")
 
 
-def _program() -> str:
+def program() -> str:
     """How the user can call this program again: by its path where it is not on the PATH."""
     called = sys.argv[0]
     return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
@@ -152,7 +152,7 @@ def again() -> str:
         head, place = _before_url(word, before)
         words.append(f"{head}{shown(place)}" if place is not None else safe(word))
         before = word
-    return shlex.join([_program(), *words])
+    return shlex.join([program(), *words])
 
 
 def _before_url(word: str, before: str) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,20 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
     },
 }
 """What a recipe does not say; docs/decisions/0018-the-recipe.md has what they rest on."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the loop can do besides; nothing of it in a search, where networks are compared after short trainings."""
+
+    micro_batch: int | None = None
+    """clips per forward pass, whose gradients are added up to those of a batch; ``None``: all of the batch"""
+    ema: float = 0.0
+    """how much of the moving average of the weights is kept at each step; 0: there is none"""
+    mixup: float = 0.0
+    """both parameters of the Beta distribution of the share of a clip; 0: none are mixed"""
+    cutmix: float = 0.0
+    """the same of the area that is kept of a clip"""
 
 
 class LoopRecipe(Strict, ABC):
@@ -100,6 +115,16 @@ class LoopRecipe(Strict, ABC):
         return self
 
     @property
+    def extras(self) -> Extras:
+        """None but in a recipe that names some."""
+        return Extras()
+
+    @property
+    def full_rate_from(self) -> float:
+        """Share of the steps after which the epochs of ``step`` are counted."""
+        return 0.0
+
+    @property
     @abstractmethod
     def length(self) -> int:
         """Epochs of a whole training, over which the learning rate is scheduled."""
@@ -126,5 +151,6 @@ def learning_rate(recipe: LoopRecipe, step: int, steps_per_epoch: int) -> float:
     if step < warm:
         return recipe.lr * (step + 1) / warm
     if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (step // steps_per_epoch // recipe.step_epochs)
+        counted = step - round(recipe.full_rate_from * total)
+        return recipe.lr * 0.1 ** (counted // steps_per_epoch // recipe.step_epochs)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
