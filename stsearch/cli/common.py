@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -84,6 +87,12 @@ def clip_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def program() -> str:
+    """How the user can call this program again: by its path where it is not on the PATH."""
+    called = sys.argv[0]
+    return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
 
 
 def print_json(data: Any) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stsearch import __version__
-from stsearch.cli.common import asked_data, find_architecture, format_option, print_json, storage_option
-from stsearch.cli.run import program, stoppable
+from stsearch.cli.common import asked_data, find_architecture, format_option, print_json, program, storage_option
+from stsearch.cli.run import stoppable
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
