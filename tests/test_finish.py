@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from stsearch.cli import main
 from stsearch.data.augment import training_cuts
 from stsearch.data.loader import Batch, batches
 from stsearch.data.motions import MotionsRecipe, load_motions
@@ -48,7 +49,7 @@ def same(one: Path, other: Path) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def begun(arguments: list[str], folder: Path, epochs: int) -> subprocess.Popen[str]:
+def begun(arguments: list[str], epochs: int) -> subprocess.Popen[str]:
     """A training in a process of its own that has written the checkpoint of so many epochs."""
     command = [sys.executable, "-m", "stsearch.cli", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -59,37 +60,34 @@ def begun(arguments: list[str], folder: Path, epochs: int) -> subprocess.Popen[s
     raise AssertionError(f"it ended before epoch {epochs}: {process.wait()}")
 
 
-def test_killed_and_stopped_trainings_end_as_if_nothing_had_been(tmp_path: Path, cli: Cli) -> None:
+def test_killed_and_stopped_trainings_end_as_if_nothing_had_been(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = ["epochs=12", "ema=0.9", "mixup=0.4", "cutmix=1", "micro_batch=4"]
     command = [*TRAIN, *(f"--set=evaluate.{text}" for text in more)]
-    whole = cli(*command, "--out", "whole")
-    assert whole.returncode == 0, whole.stderr
-    killed = begun([*command, "--out", "again"], tmp_path / "again", 1)
+    typed(*command, "--out", "whole")
+    killed = begun([*command, "--out", "again"], 1)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    stopped = begun([*command, "--out", "again"], tmp_path / "again", 4)
+    stopped = begun([*command, "--out", "again"], 4)
     stopped.send_signal(signal.SIGTERM)
     assert stopped.wait() == 143
     assert stopped.stderr is not None
     assert "the same command goes on: " in stopped.stderr.read()
     assert not (tmp_path / "again" / "weights.pt").exists()
     (tmp_path / "again" / "weights.pt.1.part").write_text("of one that was killed")
-    ended = cli(*command, "--out", "again")
-    assert ended.returncode == 0, ended.stderr
-    assert "goes on after epoch" in ended.stderr
+    typed(*command, "--out", "again")
+    assert "goes on after epoch" in capsys.readouterr().err
     assert same(tmp_path / "whole", tmp_path / "again")
     kept = {path.name for path in (tmp_path / "again").iterdir()}
     assert kept == {"checkpoint.pt", "weights.pt", "record.json", "tensorboard", ".lock"}
     found = [json.loads((tmp_path / name / "record.json").read_text()) for name in ("whole", "again")]
     assert found[0]["about"] == found[1]["about"]
     assert len(found[1]["training"]["curve"]) == 12
-    assert "trained already" in cli(*command, "--out", "again").stdout
-    other = cli(*command, "--set=evaluate.lr=0.5", "--out", "again")
-    assert other.returncode == 2
-    assert "recipe.lr: 0.06 -> 0.5" in other.stderr
-    taken = cli(*command, "--out", "again/record.json")
-    assert taken.returncode == 2
-    assert "expected a folder" in taken.stderr
+    typed(*command, "--out", "again")
+    assert "trained already" in capsys.readouterr().out
+    assert "recipe.lr: 0.06 -> 0.5" in refused(*command, "--set=evaluate.lr=0.5", "--out", "again")
+    assert "expected a folder" in refused(*command, "--out", "again/record.json")
 
 
 def test_curves_for_tensorboard_hold_every_epoch_once(motions: ClipData, tmp_path: Path) -> None:
@@ -124,31 +122,43 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing_half_written(tmp_path: P
         "add --data SOURCE": ["train", NETWORK, "--out", "none"],
         "Did you mean 'batch'?": [*TRAIN, "--recipe", "recipe.yaml", "--out", "none"],
         "--recipe is paper, quick or a YAML file; given 'best'": [*TRAIN, "--recipe", "best", "--out", "none"],
-        "cuda": [*TRAIN, "--device", "cuda:7", "--out", "none"],
+        "is not there": [*TRAIN, "--device", "cuda:7", "--out", "none"],
         "there is no file 'nothing.pt'": [*TRAIN, "--weights", "nothing.pt", "--out", "none"],
+        "given both": [*TRAIN, "--weights", "a.pt", "--inflate-from", "b.pt", "--out", "none"],
+        "--inflate goes with --inflate-from FILE": [*TRAIN, "--inflate", "repeat", "--out", "none"],
     }.items():
-        refused = cli(*arguments)
-        assert refused.returncode == 2, refused.stderr
-        assert said in refused.stderr.splitlines()[-1]
+        assert said in refused(*arguments)
         assert not (tmp_path / "none").exists()
 
 
-def test_weights_of_another_head_and_of_another_network(tmp_path: Path, cli: Cli) -> None:
+def typed(*arguments: str) -> None:
+    """A command in this process."""
+    main(arguments, standalone_mode=False)
+
+
+def refused(*arguments: str) -> str:
+    """What is said of a wrong command."""
+    with pytest.raises(UserError) as error:
+        typed(*arguments)
+    return str(error.value)
+
+
+def test_weights_of_another_head_and_of_another_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A training begins with those of the same network, its classifier only where the classes are the same."""
     quick = ["--set=evaluate.epochs=1", "--set=evaluate.lr=1e-9"]
-    assert cli(*TRAIN, *quick, "--out", "first").returncode == 0
+    typed(*TRAIN, *quick, "--out", "first")
     more = [text.replace("classes=2", "classes=4") for text in TRAIN]
-    ended = cli(*more, *quick, "--weights", "first/weights.pt", "--out", "second")
-    assert ended.returncode == 0, ended.stderr
-    assert "a new one is trained" in ended.stderr
+    typed(*more, *quick, "--weights", "first/weights.pt", "--out", "second")
+    assert "a new one is trained" in capsys.readouterr().err
     kept = [read_weights(tmp_path / name / "weights.pt") for name in ("first", "second")]
     assert len(kept[1].state["head.1.weight"]) == 4
     stem = "stages.conv1.0.1.weight"  # of BatchNorm: AdamW at next to no rate leaves it
     assert torch.allclose(kept[0].state[stem], kept[1].state[stem])
     assert kept[1].about.begun_from.startswith("weights.pt (3d-3d-2plus1d-2d-2d@w0.125")
-    other = cli(*[text.replace("2plus1d", "3d") for text in TRAIN], "--weights", "first/weights.pt", "--out", "third")
-    assert other.returncode == 2
-    assert "holds weights of 3d-3d-2plus1d-2d-2d@w0.125, not of 3d-3d-3d-2d-2d@w0.125" in other.stderr
+    other = [text.replace("2plus1d", "3d") for text in TRAIN]
+    assert "holds weights of 3d-3d-2plus1d-2d-2d@w0.125, not of 3d-3d-3d-2d-2d@w0.125" in refused(
+        *other, "--weights", "first/weights.pt", "--out", "third"
+    )
 
 
 def about(classes: int = 2) -> About:
@@ -295,3 +305,22 @@ def test_a_folder_has_one_training_at_a_time(motions: ClipData, tmp_path: Path) 
 
     train_whole(task, tmp_path / "out", about(), None, Heard(epoch=second))
     assert heard == ["refused"]
+
+
+def test_a_training_begins_with_a_2d_network(tmp_path: Path) -> None:
+    """What is put into the network is the 2D one's, in the middle tap, and its classifier."""
+    plane = [text if "3d-3dx1" not in text else "2d-2dx1-2dx1-2dx1-2dx1@w0.125" for text in TRAIN]
+    typed(*plane, "--set=evaluate.epochs=2", "--out", "plane")
+    flat = read_weights(tmp_path / "plane" / "weights.pt")
+    frozen = ["--set=evaluate={optimizer: sgd, lr: 1e-12, weight_decay: 0, epochs: 1}", "--out", "space"]
+    given = ["--inflate-from", "plane/weights.pt"]
+    other = [text.replace("2dx1@", "2dx2@") for text in TRAIN]
+    assert "the 2D network of the shape of" in refused(*other, *given, "--out", "none")
+    assert not (tmp_path / "none").exists()
+    typed(*TRAIN, *frozen, *given)
+    found = read_weights(tmp_path / "space" / "weights.pt")
+    assert found.about.begun_from == "weights.pt (2d-2d-2d-2d-2d@w0.125, inflated: centre)"
+    middle = found.state["stages.conv2_x.0.main.0.weight"]
+    assert torch.allclose(middle[:, :, 1], flat.state["stages.conv2_x.0.main.0.weight"][:, :, 0])
+    assert float(middle[:, :, 0].abs().max()) < 1e-6
+    assert torch.allclose(found.state["head.1.weight"], flat.state["head.1.weight"])

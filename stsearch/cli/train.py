@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stsearch import __version__
-from stsearch.cli.common import asked_data, find_architecture, format_option, print_json, program, storage_option
+from stsearch.cli.common import OneOf, asked_data, find_architecture, format_option, print_json, program, storage_option
 from stsearch.cli.run import stoppable
+from stsearch.errors import UserError
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 @click.option("--frames", type=click.IntRange(1, 65_536), help="Frames of a clip [default: the target's, or 16].")
 @click.option("--size", type=click.IntRange(1, 65_536), help="Pixels of a clip's side [default: the target's, or 112].")
 @click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Begin with a training's weights.pt.")
+@click.option("--inflate-from", type=click.Path(path_type=Path), metavar="FILE", help="Begin with 2D weights.")
+@click.option(
+    "--inflate", type=OneOf("way to inflate", "centre", "repeat"), help="Their place in time [default: centre]."
+)
 @click.option("--licence", default="", metavar="TEXT", help="Of the weights, to be kept with them.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -74,6 +79,10 @@ def _finishing(network: str, asked: dict[str, Any]) -> Finishing:
     from stsearch.profiling.device import choose_device
     from stsearch.search.finishing import OF_RECIPE, Finishing, recipe_of
 
+    if asked["weights"] is not None and asked["inflate_from"] is not None:
+        raise UserError("a training begins with --weights or with --inflate-from; given both")
+    if asked["inflate"] is not None and asked["inflate_from"] is None:
+        raise UserError("--inflate goes with --inflate-from FILE")
     architecture = find_architecture(network, asked["storage"])
     of_recipe = [text for text in asked["overrides"] if text.strip().startswith(OF_RECIPE)]
     others = [text for text in asked["overrides"] if text not in of_recipe]
@@ -92,12 +101,13 @@ def _finishing(network: str, asked: dict[str, Any]) -> Finishing:
 
 def _start(finishing: Finishing, asked: dict[str, Any], classes: tuple[str, ...]) -> Start | None:
     """The weights to begin with, if any are named."""
-    from stsearch.evaluate.warm import from_weights
+    from stsearch.evaluate.warm import from_2d, from_weights
     from stsearch.space.published import name_of
 
-    if asked["weights"] is None:
-        return None
-    return from_weights(asked["weights"], finishing.architecture, name_of(finishing.architecture), classes)
+    architecture, name = finishing.architecture, name_of(finishing.architecture)
+    if asked["inflate_from"] is not None:
+        return from_2d(asked["inflate_from"], architecture, name, classes, finishing.clip, asked["inflate"] or "centre")
+    return from_weights(asked["weights"], architecture, name, classes) if asked["weights"] is not None else None
 
 
 def _say_next(found: Finished, network: str, asked: dict[str, Any]) -> None:
