@@ -31,7 +31,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,mysql,flow]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,mysql,flow,export]'
 	touch $@
 
 $(NNI)/.done: $(VENV)/.test constraints-nni.txt

@@ -63,11 +63,12 @@ def test_a_seed_gives_one_result_bit_for_bit(motions: ClipData) -> None:
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(motions: ClipData) -> None:
     """Without BatchNorm, accumulation over micro-batches is the same step."""
-    from stsearch.evaluate.train import _accumulate, _Runner
+    from stsearch.evaluate.runner import Runner
+    from stsearch.evaluate.train import _accumulate
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 16 * 16, 2))
-    runner = _Runner(network, motions, TrainRecipe(), CPU)
+    runner = Runner(network, motions, TrainRecipe(), CPU)
     clips, labels = torch.randint(0, 255, (7, 3, 4, 16, 16), dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 1, 0, 1])
     grads, losses = [], []
     for micro in (7, 3, 1):

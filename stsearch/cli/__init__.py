@@ -14,11 +14,13 @@ from stsearch.cli.audit import audit
 from stsearch.cli.common import Group
 from stsearch.cli.data import data
 from stsearch.cli.evaluate import evaluate
+from stsearch.cli.export import export
 from stsearch.cli.front import pareto
 from stsearch.cli.profile import profile
 from stsearch.cli.run import run
 from stsearch.cli.seeing import dashboard, report
 from stsearch.cli.space import space
+from stsearch.cli.train import train
 from stsearch.errors import StsearchError, unknown
 from stsearch.hiding import safe
 from stsearch.interrupt import number_of
@@ -36,14 +38,16 @@ def main() -> None:
     stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
     stsearch report quickstart     where does time pay on these videos? one page, no network
     stsearch dashboard quickstart  look into it with optuna-dashboard, also while it runs
-    stsearch evaluate STUDY#TRIAL  train it again as the study did; --fuse adds optical flow
+    stsearch train STUDY#TRIAL     train the chosen network to the end
+    stsearch evaluate STUDY#TRIAL  --weights FILE: how good it is; without, train it again as the study did
+    stsearch export STUDY#TRIAL    its weights as ONNX, torch.export or a state dict
     stsearch data list             clip caches; data build, verify, prune, show FILE
     stsearch space r18             what a search space holds and costs
     stsearch profile MC3-18        exact cost of a network, stage by stage
     """
 
 
-for _command in (run, pareto, audit, report, dashboard, evaluate, data, space, profile):
+for _command in (run, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
     main.add_command(_command)
 
 

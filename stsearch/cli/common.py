@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +14,7 @@ import click
 from stsearch.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from stsearch.search.asked_data import AskedData
     from stsearch.search.reading import StoredStudy
     from stsearch.space.architecture import Architecture
     from stsearch.space.blueprint import AnyNetwork
@@ -86,6 +90,12 @@ def clip_options(function: F) -> F:
     return function
 
 
+def program() -> str:
+    """How the user can call this program again: by its path where it is not on the PATH."""
+    called = sys.argv[0]
+    return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
+
+
 def print_json(data: Any) -> None:
     """``data`` on stdout."""
     click.echo(json.dumps(data, indent=2))
@@ -99,6 +109,18 @@ def say_edits(study: str, stored: StoredStudy) -> None:
         click.echo(f"note: {stored.spoiled}", err=True)
     if found := edits(study, stored):
         click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
+
+
+def asked_data(network: str, source: str | None, overrides: Sequence[str], storage: str | None) -> AskedData:
+    """The data that are asked for, else those of the study that ``network`` is a trial of; ``UserError`` without."""
+    from stsearch.search.asked_data import data_of, data_of_study
+    from stsearch.search.reading import read_study
+
+    if source is not None:
+        return data_of(source, overrides)
+    if "#" not in network:
+        raise UserError(f"{network!r} is of no study: add --data SOURCE, a study, a folder, a list or built-in data")
+    return data_of_study(read_study(network.rpartition("#")[0], storage), overrides)
 
 
 def find_architecture(text: str, storage: str | None = None) -> Architecture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stsearch.cli.common import Group, format_option, print_json
-from stsearch.errors import UserError, WorldError, brief
+from stsearch.errors import UserError, WorldError
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
@@ -73,25 +72,11 @@ def build(
 
 def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:
     """The data of a study, or of a folder or list without one; frames and size of its clips."""
-    from stsearch.data.sources import DATASETS, open_data
-    from stsearch.resources import names
-    from stsearch.schema import validate
-    from stsearch.search.overrides import apply_overrides
-    from stsearch.search.spec import load_study
+    from stsearch.data.sources import open_data
+    from stsearch.search.asked_data import data_of
 
-    if source.endswith((".yaml", ".yml")) or (source in names("studies") and not os.path.exists(source)):
-        study = load_study(source, overrides)
-        clip = study.proxy_clip()
-        return open_data(study.spec.data), clip.frames, clip.height
-    if not os.path.exists(source):
-        raise UserError(f"{brief(source)} is no study, folder or list. Studies: {', '.join(names('studies'))}")
-    name = "folder" if os.path.isdir(source) else "list"
-    asked: dict[str, Any] = {"data": {"name": name, "path": source}}
-    apply_overrides(asked, overrides)
-    if set(asked) != {"data"}:
-        others = ", ".join(sorted(set(asked) - {"data"}))
-        raise UserError(f"--set of {others}: without a study only data.KEY can be set")
-    return open_data(validate(DATASETS[name].recipe, asked["data"], source)), 16, 112
+    asked = data_of(source, overrides)
+    return open_data(asked.recipe), *asked.proxy
 
 
 @data.command("list")

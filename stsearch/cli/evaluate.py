@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import OneOf, find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import OneOf, asked_data, find_architecture, format_option, print_json, storage_option
 from stsearch.errors import UserError
 from stsearch.interrupt import flagged
 
@@ -17,36 +18,95 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("networks", nargs=-1, metavar="NETWORK...")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Train nothing: of `train`."
+)
+@click.option(
+    "--data", "source", metavar="SOURCE", help="With --weights: a study, a folder, a list, graded or motions."
+)
+@click.option("--views", default=None, metavar="CLIPSxCROPS", help="With --weights: 1x1, 10x1 or 10x3 [default: 10x1].")
+@click.option(
+    "--logits", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: of every video, as CSV."
+)
+@click.option("--batch", type=click.IntRange(1, 65_536), help="With --weights: clips at once [default: 16].")
 @click.option("--study", metavar="STUDY", help="Whose data and recipe: a study's name or file; not for STUDY#TRIAL.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of --study, as in data.span=2."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the data, as in data.span=2."
 )
 @click.option("--fuse", is_flag=True, help="Also the mean of the networks' softmax: RGB and optical flow.")
-@click.option("--split", type=OneOf("split", "val", "test"), default="val", show_default=True)
+@click.option("--split", type=OneOf("split", "train", "val", "test"), default="val", show_default=True)
 @click.option("--per-class", is_flag=True, help="Print video@1 of every class too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @storage_option
 @format_option("table", "json")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @flagged()
-def evaluate(
-    networks: Sequence[str],
-    study: str | None,
-    overrides: Sequence[str],
-    fuse: bool,
-    split: str,
-    per_class: bool,
-    device: str,
-    storage: str | None,
-    form: str,
-    quiet: bool,
-) -> None:
-    """Train NETWORK from scratch as a study does, and evaluate it on the videos of a split.
+def evaluate(networks: Sequence[str], **asked: Any) -> None:
+    """Evaluate NETWORK on the videos of a split: with --weights as it was trained, else trained as a study does.
 
-    NETWORK is STUDY#TRIAL, or with --study any name that `stsearch profile` takes. With --fuse a
-    network of an RGB study and one of a flow study vote together; with --study the first NETWORK sees
-    RGB and the second optical flow (one NETWORK is trained on each).
+    NETWORK is STUDY#TRIAL or, with --weights and --data or with --study, any name that `stsearch profile`
+    takes; there is one --weights for each. With --fuse the networks vote together, as one of an RGB study
+    and one of a flow study; with --study the first NETWORK sees RGB and the second optical flow (one
+    NETWORK is trained on each).
     """
+    if not networks:
+        raise UserError("name a NETWORK, such as quickstart#12, or R3D-18 with --study quickstart")
+    if asked["weights"]:
+        _judge(networks, asked)
+        return
+    given = [f"--{name}" for name in ("source", "views", "logits", "batch") if asked[name] is not None]
+    if given:
+        raise UserError(f"{given[0].replace('source', 'data')} goes with --weights FILE, which `stsearch train` writes")
+    if asked["split"] == "train":
+        raise UserError("--split train goes with --weights; a study evaluates on val or test")
+    _train(networks, asked)
+
+
+def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
+    """Networks with the weights of their trainings."""
+    from rich.console import Console
+
+    from stsearch.evaluate.judge import parse_views
+    from stsearch.evaluate.weights import read_weights_of
+    from stsearch.profiling.device import choose_device
+    from stsearch.report.evaluation_table import print_judgement
+    from stsearch.report.live import Reading
+    from stsearch.search.judging import judged, write_logits
+    from stsearch.space.published import name_of
+
+    if asked["study"] is not None:
+        raise UserError("--study trains networks as it does; the data for --weights are named by --data")
+    if len(networks) != len(asked["weights"]):
+        raise UserError(f"there is one --weights for each NETWORK; given {len(networks)} and {len(asked['weights'])}")
+    if asked["fuse"] and len(networks) < 2:
+        raise UserError("--fuse takes two networks or more")
+    if asked["logits"] is not None and len(networks) > 1:
+        raise UserError("--logits is of one NETWORK")
+    views = parse_views(asked["views"] or "10x1")
+    device = choose_device(asked["device"])
+    found = [find_architecture(text, asked["storage"]) for text in networks]
+    pairs = zip(asked["weights"], found, strict=True)
+    weights = [read_weights_of(path, architecture, name_of(architecture)) for path, architecture in pairs]
+    result = judged(
+        weights,
+        asked_data(networks[0], asked["source"], asked["overrides"], asked["storage"]),
+        views,
+        device,
+        split=asked["split"],
+        batch=asked["batch"] or 16,
+        fuse=asked["fuse"],
+        progress=Reading(asked["quiet"]),
+    )
+    if asked["logits"] is not None:
+        write_logits(asked["logits"], result)
+    if asked["form"] == "json":
+        print_json(result.as_dict())
+    else:
+        print_judgement(result, Console(), per_class=asked["per_class"])
+
+
+def _train(networks: Sequence[str], asked: dict[str, Any]) -> None:
+    """Networks trained from scratch as a study does."""
     from rich.console import Console
 
     from stsearch.profiling.device import choose_device
@@ -54,14 +114,14 @@ def evaluate(
     from stsearch.report.live import Reading
     from stsearch.search.evaluation import evaluate as evaluate_streams
 
-    if not networks:
-        raise UserError("name a NETWORK, such as quickstart#12, or R3D-18 with --study quickstart")
-    streams = _streams(networks, study, overrides, storage, fuse)
-    found = evaluate_streams(streams, choose_device(device), split=split, fuse=fuse, progress=Reading(quiet))
-    if form == "json":
+    fuse, split = asked["fuse"], asked["split"]
+    streams = _streams(networks, asked["study"], asked["overrides"], asked["storage"], fuse)
+    device, progress = choose_device(asked["device"]), Reading(asked["quiet"])
+    found = evaluate_streams(streams, device, split=split, fuse=fuse, progress=progress)
+    if asked["form"] == "json":
         print_json(found.as_dict())
     else:
-        print_evaluated(found, Console(), per_class=per_class)
+        print_evaluated(found, Console(), per_class=asked["per_class"])
 
 
 def _streams(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import OneOf, format_option, print_json, say_edits, storage_option
+from stsearch.cli.common import OneOf, format_option, print_json, program, say_edits, storage_option
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
     from stsearch.report.effects import Effects
     from stsearch.report.pareto import Pareto
+    from stsearch.report.pick import Pick
 
 
 @click.command()
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--table", metavar="TABLE", help="For `published`: kinetics, ucf101, hmdb51, ig65m or zoo.")
 @click.option("--views", type=click.IntRange(1, 10_000), metavar="N", help="With --table: costs of N views of a video.")
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
+@click.option("--pick", metavar="RULE", help="One network, and why: knee, max-accuracy, 'gmacs<=20', 'latency_ms<=15'.")
 @format_option("table", "json", "csv")
 def pareto(
     study: str,
@@ -39,6 +41,7 @@ def pareto(
     table: str | None,
     views: int | None,
     with_effects: bool,
+    pick: str | None,
     form: str,
 ) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
@@ -56,6 +59,8 @@ def pareto(
 
     if with_effects and form == "csv":
         raise UserError("--effects: CSV has the networks alone; use --format json or table")
+    if pick is not None and form == "csv":
+        raise UserError("--pick: CSV has the networks alone; use --format json or table")
     if no_paper and not plots:
         raise UserError("--no-paper goes with --plot")
     effects = None
@@ -75,19 +80,46 @@ def pareto(
             from stsearch.report.study_effects import study_effects
 
             effects = study_effects(stored, result)
+    chosen = _picked(result, pick)
     if plots:
         from stsearch.report.plot import plot
 
         for file in plots:
             plot(result, Path(file), with_paper=not no_paper)
     if form == "json":
-        print_json({**result.as_dict(), **({"effects": effects.as_dict()} if effects else {})})
+        more = {"effects": effects.as_dict()} if effects else {}
+        more |= {"pick": {**chosen.as_dict(), "next": _next(study, chosen, storage)}} if chosen else {}
+        print_json({**result.as_dict(), **more})
     elif form == "csv":
         from stsearch.report.tables import pareto_csv
 
         click.echo(pareto_csv(result), nl=False)
     else:
         _print(result, effects, plots)
+        if chosen:
+            _print_pick(chosen, _next(study, chosen, storage))
+
+
+def _picked(pareto: Pareto, rule: str | None) -> Pick | None:
+    if rule is None:
+        return None
+    from stsearch.report.pick import picked
+
+    return picked(pareto, rule)
+
+
+def _next(study: str, chosen: Pick, storage: str | None) -> str:
+    """The command that trains what was picked."""
+    from stsearch.report.pick import train_command
+    from stsearch.search.place import shown
+
+    place = ["--storage", shown(storage)] if storage is not None else []
+    return train_command(program(), study, chosen.record, place)
+
+
+def _print_pick(chosen: Pick, command: str) -> None:
+    who = f"#{chosen.record.trial} " if chosen.record.trial is not None else ""
+    click.echo(f"\npick ({chosen.rule}): {who}{chosen.record.network}. {' '.join(chosen.why)}\n\nNext:\n  {command}")
 
 
 def _literature(table: str, views: int, plots: Sequence[str], form: str) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import format_option, print_json, storage_option
+from stsearch.cli.common import format_option, print_json, program, storage_option
 from stsearch.errors import StsearchError
 from stsearch.hiding import safe
 from stsearch.interrupt import flagged, number_of
@@ -96,9 +94,11 @@ def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Paret
     """What to type after a run; a database's password is not repeated."""
     from stsearch.report.audit_plan import LEAST
     from stsearch.report.learning_text import remedy
+    from stsearch.report.pick import picked, train_command
     from stsearch.search.place import shown
 
     trial = result.front[-1].trial if result.front else None
+    pick = picked(result, "knee") if result.front else None
 
     place = ["--storage", shown(chosen.storage_url)] if chosen.spec.storage is not None else []
     kept = [(text.partition("=")[0].strip(), f"--set={safe(text)}") for text in overrides]
@@ -107,22 +107,17 @@ def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Paret
     more = f"--set=search.trials={2 * chosen.spec.search.trials}"
     better = remedy(result.learning) if result.learning else []
     lines = [
-        [_program(), "pareto", chosen.name, *place, "--plot", "front.png"],
-        [_program(), "report", chosen.name, *place],
-        *([[_program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
-        *([[_program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
-        *([[_program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
-        [_program(), "run", study, *sets, *place, more],
+        [program(), "pareto", chosen.name, *place, "--plot", "front.png"],
+        [program(), "report", chosen.name, *place],
+        *([shlex.split(train_command(program(), chosen.name, pick.record, place))] if pick else []),
+        *([[program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
+        *([[program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
+        *([[program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
+        [program(), "run", study, *sets, *place, more],
     ]
     click.echo("\nNext:")
     for line in lines:
         click.echo(f"  {shlex.join(line)}")
-
-
-def _program() -> str:
-    """How the user can call this program again: by its path where it is not on the PATH."""
-    called = sys.argv[0]
-    return called if Path(called).name == "stsearch" and shutil.which("stsearch") is None else "stsearch"
 
 
 class Stopped(StsearchError):
@@ -152,7 +147,7 @@ def again() -> str:
         head, place = _before_url(word, before)
         words.append(f"{head}{shown(place)}" if place is not None else safe(word))
         before = word
-    return shlex.join([_program(), *words])
+    return shlex.join([program(), *words])
 
 
 def _before_url(word: str, before: str) -> tuple[str, str | None]:

@@ -190,6 +190,7 @@ def _clip_data(job: Job, cache: Cache, notes: tuple[str, ...]) -> ClipData:
             windows=torch.tensor([row.window for row in rows], dtype=torch.float32),
             segments=torch.tensor([row.segments for row in rows]),
             labels=torch.tensor([job.listing.entries[row.number].label for row in rows]),
+            names=tuple(row.name for row in rows),
         )
         before += count
     return ClipData(

@@ -32,6 +32,8 @@ class VideoSet:
     segments: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     """int64 ``(V,)``, equal parts of a video that are no neighbours in time: no clip crosses from one
     to the next; by default every video is one"""
+    names: tuple[str, ...] = ()
+    """of the files, as they were listed; empty where videos were rendered"""
 
     def __post_init__(self) -> None:
         if not len(self.segments):

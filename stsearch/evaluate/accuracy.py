@@ -32,6 +32,18 @@ def accuracy(probabilities: torch.Tensor, labels: torch.Tensor, best: int = 1) -
     return 100.0 * float(right.double().mean())
 
 
+def interval(share: float, videos: int) -> tuple[float, float]:
+    """95 % interval, per cent, of the accuracy that ``share`` (per cent) of so many videos stands for (Wilson, 1927).
+
+    It says how far other videos like these may differ, not another training.
+    """
+    z2 = 1.959964**2
+    p = share / 100
+    centre = (p + z2 / (2 * videos)) / (1 + z2 / videos)
+    half = (z2 * (p * (1 - p) / videos + z2 / (4 * videos**2))) ** 0.5 / (1 + z2 / videos)
+    return max(0.0, 100 * (centre - half)), min(100.0, 100 * (centre + half))
+
+
 def order_top1(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int]) -> float:
     """Share of the videos of pairs whose class is more probable than its ``opposite``; equal ones are not right.
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -33,6 +31,7 @@ from stsearch.evaluate.evaluators import (
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Rung, Training
 from stsearch.evaluate.train import Trainer
+from stsearch.evaluate.weights import write_whole
 
 
 class HalvingRecipe(LoopRecipe):
@@ -165,21 +164,6 @@ def _put_away(task: Task, trainer: Trainer) -> None:
             f"cannot write the checkpoint {task.course.checkpoint}: {error.strerror}; if {task.architecture.id} is "
             "stopped and goes on later, it does so from an earlier one or from the beginning"
         )
-
-
-def write_whole(path: Path, content: memoryview) -> None:
-    """Write ``path`` so that a reader sees it whole or as it was, whatever happens; raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again, metrics=ACCURACIES))

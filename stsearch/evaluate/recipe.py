@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -50,9 +51,25 @@ OF_OPTIMIZERS: Mapping[str, Mapping[str, float]] = {
 """What a recipe does not say; docs/decisions/0018-the-recipe.md has what they rest on."""
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What the loop can do besides; nothing of it in a search, where networks are compared after short trainings."""
+
+    micro_batch: int | None = None
+    """clips per forward pass, whose gradients are added up to those of a batch; ``None``: all of the batch"""
+    ema: float = 0.0
+    """how much of the moving average of the weights is kept at each step; 0: there is none"""
+    mixup: float = 0.0
+    """both parameters of the Beta distribution of the share of a clip; 0: none are mixed"""
+    cutmix: float = 0.0
+    """the same of the area that is kept of a clip"""
+
+
 class LoopRecipe(Strict, ABC):
     """What every training is made with, however long it is."""
 
+    OF_ALL: ClassVar[Mapping[str, Any]] = {}
+    """defaults that are the same for all optimisers"""
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     """``muon``: orthogonalised momentum for convolutions (Jordan et al., 2024), whose weights keep their norm, and
     AdamW for the rest; ``sgd``: Nesterov's momentum, as in the paper (section 4.1)"""
@@ -97,13 +114,23 @@ class LoopRecipe(Strict, ABC):
             return given
         optimizer = given.get("optimizer", cls.model_fields["optimizer"].default)
         known = OF_OPTIMIZERS.get(optimizer, {}) if isinstance(optimizer, str) else {}
-        return {**known, **given}
+        return {**known, **cls.OF_ALL, **given}
 
     @model_validator(mode="after")
     def _ten_clips(self) -> Self:
         if self.views == 30 and self.video_clips != CLIPS:
             raise ValueError(f"views: 30 is {CLIPS} clips at three crops; given video_clips {self.video_clips}")
         return self
+
+    @property
+    def extras(self) -> Extras:
+        """None but in a recipe that names some."""
+        return Extras()
+
+    @property
+    def full_rate_from(self) -> float:
+        """Share of the steps after which the epochs of ``step`` are counted."""
+        return 0.0
 
     @property
     @abstractmethod
@@ -132,5 +159,6 @@ def learning_rate(recipe: LoopRecipe, step: int, steps_per_epoch: int) -> float:
     if step < warm:
         return recipe.lr * (step + 1) / warm
     if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (step // steps_per_epoch // recipe.step_epochs)
+        counted = step - round(recipe.full_rate_from * total)
+        return recipe.lr * 0.1 ** (counted // steps_per_epoch // recipe.step_epochs)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stsearch.search.evaluation import Evaluated, Result
+from stsearch.search.judging import Judgement, Scores
 
 
 def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> None:
@@ -32,7 +35,7 @@ def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> N
         table.add_row(escape(label), *_cells(result, recipe.repeats > 1))
     console.print(table)
     if per_class:
-        console.print(_classes(found, labels, results))
+        console.print(_classes(found.classes, labels, results))
 
 
 def _cells(result: Result, each: bool) -> list[str]:
@@ -41,12 +44,36 @@ def _cells(result: Result, each: bool) -> list[str]:
     return [*cells, ", ".join(f"{value:.1f}" for value in result.each)] if each else cells
 
 
-def _classes(found: Evaluated, labels: list[str], results: list[Result]) -> Table:
+def print_judgement(found: Judgement, console: Console, *, per_class: bool) -> None:
+    """The same of networks that were trained already, with intervals for other videos like these."""
+    about = found.networks[0].about
+    console.print(
+        f"{found.videos:,} videos of {len(found.classes)} classes ({found.split}), {found.views} views (clips x crops) "
+        f"of {about.frames}x{about.size}x{about.size}",
+        highlight=False,
+    )
+    labels = [f"{one.about.network} ({one.about.modality})" for one in found.networks]
+    rows = [*found.scores, *([found.fused] if found.fused else [])]
+    labels += ["fused"] if found.fused else []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("network", "clip@1 (%)", "video@1 (%, 95 %)", "video@5 (%, 95 %)"):
+        table.add_column(head, justify="left" if head == "network" else "right", overflow="fold")
+    for label, row in zip(labels, rows, strict=True):
+        clip = "-" if row.clip_top1 is None else f"{row.clip_top1:.1f}"
+        both = ((row.video_top1, row.video_top1_interval), (row.video_top5, row.video_top5_interval))
+        cells = [f"{share:.1f} ({low:.1f} to {high:.1f})" for share, (low, high) in both]
+        table.add_row(escape(label), clip, *cells)
+    console.print(table)
+    if per_class:
+        console.print(_classes(found.classes, labels, rows))
+
+
+def _classes(classes: Sequence[str], labels: list[str], results: Sequence[Result | Scores]) -> Table:
     table = Table(title="video@1 (%) of each class", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class", overflow="fold")
     for label in labels:
         table.add_column(escape(label), justify="right", overflow="fold")
-    for number, name in enumerate(found.classes):
+    for number, name in enumerate(classes):
         values = [result.per_class[number] for result in results]
         table.add_row(escape(name), *("-" if value is None else f"{value:.1f}" for value in values))
     return table

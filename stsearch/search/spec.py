@@ -351,7 +351,7 @@ def _unknown_faults(spec: StudySpec) -> list[str]:
     ]
 
 
-def _without_auto(evaluate: Any) -> Any:
+def without_auto(evaluate: Any) -> Any:
     """The section without lengths that the data decide."""
     if not isinstance(evaluate, dict):
         return evaluate
@@ -361,7 +361,7 @@ def _without_auto(evaluate: Any) -> Any:
 def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
     """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
     space, faults = _space(data, folder)  # first: its plug-ins register kinds that other sections may name
-    data = {**data, "evaluate": _without_auto(data.get("evaluate"))}
+    data = {**data, "evaluate": without_auto(data.get("evaluate"))}
     recipe, more = _section(DATASETS, data, "data")
     faults += more
     evaluation, more = _section(EVALUATORS, data, "evaluate")

@@ -1,0 +1,140 @@
+"""One network to one file, which is compared with the network before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stsearch.errors import StsearchError, UserError, WorldError, brief
+from stsearch.evaluate.weights import About, Weights
+from stsearch.export.formats import FORMATS, INPUT, LEAST_OPSET, OPSET, OUTPUT, Asked, Run, fixed_time
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit, where the largest logit is 1; of larger ones in proportion."""
+
+
+class ExportFailed(StsearchError):
+    """A network could not be exported, or its file says something else than the network."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The file and the network on clips of one shape that neither had seen."""
+
+    shape: tuple[int, ...]
+    """``(N, C, T, H, W)``"""
+    difference: float
+    """largest of a logit, where the largest logit is 1"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was kept."""
+
+    path: Path
+    form: str
+    parity: tuple[Parity, ...]
+    metadata: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        parity = [{"shape": list(one.shape), "difference": one.difference} for one in self.parity]
+        return {"file": str(self.path), "to": self.form, "parity": parity, "metadata": self.metadata}
+
+
+def metadata_of(about: About, *, any_time: bool) -> dict[str, Any]:
+    """What is written into a file beside the network."""
+    return {
+        **about.as_dict(),
+        "input": {
+            "name": INPUT,
+            "layout": "N C T H W",
+            "dtype": "float32",
+            "normalisation": "(pixel - mean) / std, pixels 0 to 255" + ("" if about.modality == "flow" else ", RGB"),
+            "dynamic": ["N", *(["T"] if any_time else []), "H", "W"],
+        },
+        "output": {"name": OUTPUT, "meaning": "logits, in the order of classes"},
+    }
+
+
+def unseen_shapes(about: About, *, any_time: bool) -> list[tuple[int, ...]]:
+    """Three shapes of clips, none of them that of the example: other batches, sizes and, where allowed, lengths."""
+    frames, size, channels = about.frames, about.size, len(about.mean)
+    shorter, longer = (max(1, frames // 2), frames + 3) if any_time else (frames, frames)
+    return [
+        (1, channels, frames, size, size),
+        (3, channels, shorter, size, size + 16),
+        (2, channels, longer, size + 8, size),
+    ]
+
+
+def export(
+    weights: Weights, form: str, path: Path, *, opset: int = OPSET, licence: str = "", say: Callable[[str], None]
+) -> Exported:
+    """Write ``path``, in the format ``form``, if its file says on three unseen shapes what the network says.
+
+    Raises ``UserError`` for an unknown format or opset, or a module that is not installed, ``ExportFailed`` where the
+    file says something else, ``WorldError`` where it cannot be written; then there is no file.
+    """
+    chosen = FORMATS[form]
+    chosen.check(form)
+    if opset < LEAST_OPSET:
+        raise UserError(f"--opset is {LEAST_OPSET} or more, as torch's exporter writes no older ones; given {opset}")
+    if not path.name or path.is_dir():
+        raise UserError(f"-o {brief(str(path))}: there is a folder; expected a file's name")
+    about = replace(weights.about, licence=licence or weights.about.licence)
+    any_time = not fixed_time(weights)
+    network = weights.network().eval()
+    asked = Asked(network, weights, metadata_of(about, any_time=any_time), opset)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        say(f"writing {form}")
+        chosen.write(asked, part)
+        say("comparing the file with the network")
+        parity = compared(network, chosen.read(asked, part), unseen_shapes(about, any_time=any_time), form)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (StsearchError, KeyboardInterrupt):
+        raise
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"-o {brief(str(path))}: {error.strerror}; expected a file's name") from None
+    except OSError as error:
+        raise WorldError(f"cannot write {path}: {error.strerror or error}; nothing is left of it") from None
+    except Exception as error:  # of torch's exporters, of any kind: the reason's first line is enough
+        raise ExportFailed(_reason(error, path, part, form)) from None
+    finally:
+        part.unlink(missing_ok=True)
+        part.with_name(f"{part.name}.data").unlink(missing_ok=True)
+    return Exported(path, form, tuple(parity), dict(asked.metadata))
+
+
+def _reason(error: Exception, path: Path, part: Path, form: str) -> str:
+    lines = str(error).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    return f"{path.name} could not be written as {form}: {type(error).__name__}: {text.replace(str(part), str(path))}"
+
+
+def compared(network: torch.nn.Module, run: Run, shapes: list[tuple[int, ...]], form: str) -> list[Parity]:
+    """How far ``run`` is from ``network`` on random clips of ``shapes``; ``ExportFailed`` where it is too far."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for shape in shapes:
+        clips = torch.randn(shape, generator=generator)
+        with torch.inference_mode():
+            wanted = network(clips)
+        largest = max(1.0, float(wanted.abs().max()))
+        difference = float((run(clips) - wanted).abs().max()) / largest
+        if not difference <= TOLERANCE:
+            raise ExportFailed(
+                f"the {form} file differs from the network by {difference:.2g} of its largest logit on clips of "
+                f"{'x'.join(map(str, shape))}; {TOLERANCE:g} is allowed, so it is not kept"
+            )
+        found.append(Parity(shape, difference))
+    return found
