@@ -68,7 +68,9 @@ def pareto(
         for file in plots:
             plot(result, Path(file), with_paper=not no_paper)
     if form == "json":
-        print_json({**result.as_dict(), **({"effects": effects.as_dict()} if effects else {})})
+        from stsearch.report.effects_text import effects_json
+
+        print_json({**result.as_dict(), **({"effects": effects_json(effects)} if effects else {})})
     elif form == "csv":
         from stsearch.report.tables import pareto_csv
 

@@ -20,8 +20,8 @@ from stsearch.hiding import safe
 from stsearch.interrupt import check
 from stsearch.report.front import minimised, non_dominated
 from stsearch.search.attributes import WORKER
-from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
+from stsearch.search.networks import stopped_networks
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted

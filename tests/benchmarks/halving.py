@@ -28,7 +28,7 @@ from stsearch.ranks import Correlation, kendall
 from stsearch.report.front import hypervolume, non_dominated
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
-from stsearch.search.halving import once_per_network
+from stsearch.search.networks import once_per_network
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape

@@ -34,7 +34,7 @@ from stsearch.evaluate.rungs import Ladder, Replay
 from stsearch.report.front import hypervolume
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
-from stsearch.search.halving import once_per_network
+from stsearch.search.networks import once_per_network
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
