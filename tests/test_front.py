@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stsearch.report.front import Floats, dominates, hypervolume, minimised, non_dominated
+from stsearch.stats.front import Floats, dominates, hypervolume, minimised, non_dominated
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from stsearch.errors import UserError
 from stsearch.report import collect
 from stsearch.report import html as page_writer
 from stsearch.report.collect import report_of
-from stsearch.report.front import hypervolume, minimised
 from stsearch.report.html import html, strip
 from stsearch.report.markdown import markdown
 from stsearch.report.page import duration
@@ -39,6 +38,7 @@ from stsearch.search.worker import work
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.published import find_network, name_of
+from stsearch.stats.front import hypervolume, minimised
 from tests.conftest import TINY
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError
-from stsearch.report.front import minimised, non_dominated
 from stsearch.report.pareto import Pareto, unit_of
 from stsearch.search.metrics import QUALITIES, direction_of
 from stsearch.search.reading import Record
 from stsearch.space.architecture import Architecture
+from stsearch.stats.front import minimised, non_dominated
 
 if TYPE_CHECKING:
     from stsearch.report.labels import Label, Segment

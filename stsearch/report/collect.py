@@ -16,7 +16,6 @@ from stsearch import __version__
 from stsearch.errors import UserError
 from stsearch.profiling.against import disagreement
 from stsearch.report.effects import Effects
-from stsearch.report.front import hypervolume, minimised, non_dominated
 from stsearch.report.page import MOST, Effort, Loss, Network, Report
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
@@ -24,6 +23,7 @@ from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE,
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
+from stsearch.stats.front import hypervolume, minimised, non_dominated
 
 TIMED = 500
 """Networks whose FLOPs are held against their latency, at most: all pairs are compared."""

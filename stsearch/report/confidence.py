@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.report.front import hypervolume, minimised
-from stsearch.search.confidence import Draws, draw_fronts
 from stsearch.search.metrics import ACCURACIES
-from stsearch.search.noise import Measured
 from stsearch.search.reading import Record, Rows, StoredStudy
+from stsearch.stats.accuracy import Measured
+from stsearch.stats.draws import Draws, draw_fronts
+from stsearch.stats.front import hypervolume, minimised
 
 LIKELY = 0.1
 """A network that is on the front with this probability is named, though it is not on it as measured."""

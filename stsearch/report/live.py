@@ -18,7 +18,6 @@ from rich.text import Text
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.hiding import safe
 from stsearch.interrupt import check
-from stsearch.report.front import minimised, non_dominated
 from stsearch.search.attributes import WORKER
 from stsearch.search.metrics import SCORE
 from stsearch.search.networks import stopped_networks
@@ -27,6 +26,7 @@ from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted
 from stsearch.search.training import Event
 from stsearch.search.workers import Crew
+from stsearch.stats.front import minimised, non_dominated
 
 _ROWS = 12
 _FRONT = 8

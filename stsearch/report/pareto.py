@@ -11,7 +11,6 @@ import numpy as np
 
 from stsearch.errors import UserError
 from stsearch.report.confidence import Certainty, Confidence, confidence_of
-from stsearch.report.front import dominates, hypervolume, minimised, non_dominated
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE
@@ -23,6 +22,7 @@ from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS, PUBLISHED
+from stsearch.stats.front import dominates, hypervolume, minimised, non_dominated
 
 T = TypeVar("T")
 

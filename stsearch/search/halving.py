@@ -15,7 +15,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.evaluate.evaluators import Course, Reached
-from stsearch.evaluate.rungs import Ladder
 from stsearch.search.attributes import (
     ARCHITECTURE,
     CLIPS_TRAINED,
@@ -39,6 +38,7 @@ from stsearch.search.proposals import failed_by_itself
 from stsearch.search.session import Session
 from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.stats.rungs import Ladder
 
 
 @dataclass(frozen=True)

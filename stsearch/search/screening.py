@@ -1,7 +1,7 @@
 """A training-free score as a screen: networks that promise little beside cheaper ones are not trained.
 
 Who passes is decided by the rule of successive halving, at a rung before the first epoch: a network is compared
-with those scored so far that cost no more (``evaluate/rungs.py``). A screened network's trial is PRUNED; it does not
+with those scored so far that cost no more (``stats/rungs.py``). A screened network's trial is PRUNED; it does not
 count in ``search.trials``, is never proposed again, and samplers do not see it.
 """
 
@@ -15,7 +15,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from stsearch.evaluate.evaluators import ScoreRecipe, Task, evaluate_by_score
-from stsearch.evaluate.rungs import Ladder, Verdict
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, SCREEN
 from stsearch.search.halving import costs_of, over_budget
@@ -25,6 +24,7 @@ from stsearch.search.session import Session
 from stsearch.search.spec import Screen
 from stsearch.search.training import own_failures
 from stsearch.space.architecture import parse_placement
+from stsearch.stats.rungs import Ladder, Verdict
 
 
 class ScreenedOut(optuna.TrialPruned):

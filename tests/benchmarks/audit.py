@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from stsearch.ranks import kendall, spearman
-from stsearch.report.agreement import noise_of, pairs_of, stratified
-from stsearch.report.front import minimised, non_dominated
+from stsearch.stats.agreement import noise_of, pairs_of, stratified
+from stsearch.stats.front import minimised, non_dominated
+from stsearch.stats.ranks import kendall, spearman
 
 Floats = npt.NDArray[np.float64]
 POPULATION = 20_000

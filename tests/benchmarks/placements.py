@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from stsearch.evaluate.replay import Table, merged, read_table
-from stsearch.report.front import minimised, non_dominated
 from stsearch.search.reading import read_study
 from stsearch.search.recorded import table_of
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.published import name_of
+from stsearch.stats.front import minimised, non_dominated
 
 
 def near(table: Table, count: int) -> list[tuple[float, str]]:

@@ -1,6 +1,6 @@
 """Which networks are on the front, as far as their trainings tell, and which training would tell more.
 
-Joint draws of all expected accuracies (``stsearch.search.noise``) are each looked at as if they were the truth:
+Joint draws of all expected accuracies (``stsearch.stats.accuracy``) are each looked at as if they were the truth:
 the share of draws in which a network is on the front is its probability of being there. Costs are exact.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.search.noise import Floats, Ints, Measured, fit
+from stsearch.stats.accuracy import Floats, Ints, Measured, fit
 
 Bools = npt.NDArray[np.bool_]
 
