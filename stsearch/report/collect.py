@@ -126,12 +126,11 @@ def _effects(
 def _growth(stored: StoredStudy, ended: Sequence[str]) -> tuple[tuple[int, float], ...]:
     """The hypervolume after so many finished trainings, at ``POINTS`` of them or fewer."""
     names, point = list(stored.objectives), stored.reference_point
-    maximise = [stored.objectives[name] == "maximize" for name in names]
     order = np.array(sorted(stored.complete.tolist(), key=lambda row: (ended[row], row)), dtype=np.int64)
     if not len(order):
         return ()
-    values, feasible = minimised(stored.values[order], maximise), stored.feasible[order]
-    worst = minimised([[point[name] for name in names]], maximise)[0]
+    values, feasible = minimised(stored.values[order], stored.objectives.values()), stored.feasible[order]
+    worst = minimised([[point[name] for name in names]], stored.objectives.values())[0]
     front, begin, volume = values[:0], 0, 0.0
     line: list[tuple[int, float]] = []
     points = POINTS if len(names) <= 2 else POINTS_OF_MANY

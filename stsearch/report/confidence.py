@@ -251,8 +251,7 @@ def _interval(stored: StoredStudy, draws: Draws) -> tuple[float, float]:
         (accuracy,) = (name for name in names if name in ACCURACIES)
         volumes = np.maximum(best - point[accuracy], 0.0) @ widths
     else:
-        maximise = [stored.objectives[name] == "maximize" for name in names]
-        worst = minimised([[point[name] for name in names]], maximise)[0]
+        worst = minimised([[point[name] for name in names]], stored.objectives.values())[0]
         volumes = np.array([hypervolume(_values(names, draws, b), worst) for b in range(len(draws.members))[:_VOLUMES]])
     low, high = np.quantile(volumes, INTERVAL)
     return float(low), float(high)

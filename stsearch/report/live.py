@@ -178,7 +178,7 @@ class Display:
         objectives = self.session.study.spec.objectives
         kept = [found for found in self.trained if all(v <= 0 for v in self.session.excess(found).values())]
         rows = [[found[name] for name in objectives] for found in kept]
-        on_front = non_dominated(minimised(rows, [way == "maximize" for way in objectives.values()]))
+        on_front = non_dominated(minimised(rows, objectives.values()))
         return sorted((f for f, on in zip(kept, on_front, strict=True) if on), key=lambda found: found["gmacs"])
 
     def _front_line(self) -> str:
