@@ -27,9 +27,7 @@ from stsearch.evaluate import evaluators
 from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task, evaluate_by_training
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import EvaluationFailed
-from stsearch.ranks import Correlation
 from stsearch.report import audit_text
-from stsearch.report.agreement import Difference
 from stsearch.report.audit import AuditReport, Ranking, Signal, report_of
 from stsearch.report.audit_plan import _audit_recipe, fidelities, plan, sample
 from stsearch.report.pareto import pareto_of
@@ -38,6 +36,8 @@ from stsearch.search.engine import run as run_engine
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import interrupt, open_session
 from stsearch.search.spec import load_study
+from stsearch.stats.agreement import Difference
+from stsearch.stats.ranks import Correlation
 from tests.conftest import TINY, Cli
 
 pytestmark = pytest.mark.slow

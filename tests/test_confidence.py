@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stsearch.report.front import non_dominated
-from stsearch.search.confidence import contenders, draw_fronts, gains, measured, on_front
-from stsearch.search.noise import GUESS, Floats, Measured, fit
+from stsearch.stats.accuracy import GUESS, Floats, Measured, fit
+from stsearch.stats.draws import contenders, draw_fronts, gains, measured
+from stsearch.stats.front import non_dominated, on_front
 from tests.benchmarks.front_probability import Outcome, calibration, simulate, summary
 
 

@@ -30,7 +30,7 @@ from stsearch.report.effects import (
     placement_effects_of_ids,
     published_effects,
 )
-from stsearch.report.effects_text import swap_words
+from stsearch.report.effects_text import effects_json, paragraph, swap_words
 from stsearch.resources import find
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.blueprint import ClipShape
@@ -204,7 +204,7 @@ def test_twins_that_always_come_together_are_not_told_apart() -> None:
         assert contrast.confounded == (("3d", 1), ("3d", 2))
     for group in ("conv1", "conv4_x", "conv5_x"):
         assert find_contrast(effects, group, "3d", "2d").estimate is not None
-    assert "In these networks 3D in conv2_x and conv3_x come together" in effects.paragraph
+    assert "In these networks 3D in conv2_x and conv3_x come together" in paragraph(effects)
 
 
 def test_a_kind_that_comes_with_a_depth_is_not_told_from_it() -> None:
@@ -227,7 +227,7 @@ def test_the_papers_twelve_networks(frames: int) -> None:
     assert "single network" in find_contrast(effects, "conv1", "collapse", "2d").why_not
     assert not effects.claims
     assert not effects.early_late.claimed
-    assert not any(claim in effects.paragraph for claim in CLAIMS)
+    assert not any(claim in paragraph(effects) for claim in CLAIMS)
     # 3D in conv5_x is MC5 against R3D and f-R2D against rMC5: two pairs, computed in every network
     five = find_contrast(effects, "conv5_x", "3d", "2d")
     assert five.pairs == 2
@@ -244,7 +244,7 @@ def test_tiny_studies_say_so(space: str, n: int) -> None:
     effects = placement_effects(networks)
     assert effects.networks == n
     assert not effects.claims
-    assert "nothing can be said" in effects.paragraph or "can be claimed" in effects.paragraph
+    assert "nothing can be said" in paragraph(effects) or "can be claimed" in paragraph(effects)
     json.dumps(effects.as_dict())
     print_effects(effects, Console(file=io.StringIO(), width=80))
 
@@ -253,7 +253,7 @@ def test_networks_that_are_all_alike_say_so() -> None:
     networks = [Architecture("2d", (("2d",) * d, ("2d",), ("2d",), ("2d",))) for d in range(1, 30)]
     effects = study(networks)
     assert effects.contrasts == ()
-    assert "29 networks have the same kinds in every group" in effects.paragraph
+    assert "29 networks have the same kinds in every group" in paragraph(effects)
 
 
 @pytest.mark.parametrize("space", ["paper-18", "r18"])
@@ -262,8 +262,8 @@ def test_pure_noise_claims_nothing(space: str, n: int) -> None:
     for seed in range(10):
         effects = study(drawn(space, n, seed), lambda _: 50.0, noise=2.0, seed=seed)
         assert not effects.claims
-        assert not any(claim in effects.paragraph for claim in CLAIMS)
-        assert "no effect of a kind on video top-1 can be claimed" in effects.paragraph
+        assert not any(claim in paragraph(effects) for claim in CLAIMS)
+        assert "no effect of a kind on video top-1 can be claimed" in paragraph(effects)
 
 
 def test_equal_accuracies_claim_nothing() -> None:
@@ -281,10 +281,10 @@ def test_claims_carry_their_interval_and_cost() -> None:
     mean = f"{time.estimate.mean:+.1f}"
     interval = f"{low:.1f} to {high:.1f}"
     said = f"seeing time in conv5_x is worth {mean} points (95 % interval {interval}) for +"
-    assert said in effects.paragraph
-    assert "So seeing time is shown to help in conv5_x, that is late." in effects.paragraph
-    assert "conv1, conv2_x, conv3_x and conv4_x is not shown" in effects.paragraph
-    assert "99.95 % jointly over 21 comparisons" in effects.paragraph
+    assert said in paragraph(effects)
+    assert "So seeing time is shown to help in conv5_x, that is late." in paragraph(effects)
+    assert "conv1, conv2_x, conv3_x and conv4_x is not shown" in paragraph(effects)
+    assert "99.95 % jointly over 21 comparisons" in paragraph(effects)
 
 
 def test_a_claim_is_what_the_joint_interval_says() -> None:
@@ -301,10 +301,10 @@ def test_kinds_that_differ_are_told_one_by_one() -> None:
         return 50 + {"2d": 0.0, "3d": -4.0, "2plus1d": 4.0}[a.stem]
 
     effects = study(drawn("paper-18"), accuracy, noise=1.0)
-    assert "3D instead of 2D in conv1 loses" in effects.paragraph
-    assert "(2+1)D instead of 2D in conv1 is worth" in effects.paragraph
-    assert "seeing time in conv1" not in effects.paragraph
-    assert "shown to h" not in effects.paragraph
+    assert "3D instead of 2D in conv1 loses" in paragraph(effects)
+    assert "(2+1)D instead of 2D in conv1 is worth" in paragraph(effects)
+    assert "seeing time in conv1" not in paragraph(effects)
+    assert "shown to h" not in paragraph(effects)
 
 
 def test_everywhere_and_early() -> None:
@@ -314,8 +314,8 @@ def test_everywhere_and_early() -> None:
     def everywhere(a: Architecture) -> float:
         return early(a) + sum(5 * (kinds[0] != "2d") for kinds in a.stages[1:])
 
-    assert "shown to help in conv1 and conv2_x, that is early" in study(drawn("paper-18"), early, 1.0).paragraph
-    said = study(drawn("paper-18"), everywhere, 1.0).paragraph
+    assert "shown to help in conv1 and conv2_x, that is early" in paragraph(study(drawn("paper-18"), early, 1.0))
+    said = paragraph(study(drawn("paper-18"), everywhere, 1.0))
     assert "shown to help in conv1, conv2_x, conv3_x, conv4_x and conv5_x, everywhere" in said
 
 
@@ -329,8 +329,8 @@ def test_early_against_late_by_hand() -> None:
     assert both.estimate is not None
     assert both.claimed
     assert both.estimate.mean < 0
-    assert "that see time late are more accurate than those that see it early" in effects.paragraph
-    assert f"{both.pairs} pairs within 5 % of GMACs" in effects.paragraph
+    assert "that see time late are more accurate than those that see it early" in paragraph(effects)
+    assert f"{both.pairs} pairs within 5 % of GMACs" in paragraph(effects)
 
 
 def test_costs_are_exact() -> None:
@@ -367,7 +367,7 @@ def test_networks_blind_to_order_are_told_apart_and_left_out_of_the_rest() -> No
     assert (effects.blind.networks, effects.blind.mean, effects.blind.claimed) == (3, 11.0, True)
     assert [c.estimate for c in effects.contrasts] == [c.estimate for c in without.contrasts]
     assert effects.noise == without.noise
-    assert "3 networks treat frames one by one and have 11.0 % on average" in effects.paragraph
+    assert "3 networks treat frames one by one and have 11.0 % on average" in paragraph(effects)
     few = placement_effects(rows[-4:], importance=False)  # nobody is left out where too few would be left
     assert few.blind is None
 
@@ -398,7 +398,7 @@ def test_results_of_one_network_are_averaged_and_the_incomplete_left_out() -> No
         assert (one.estimate is None) == (other.estimate is None)
         if one.estimate and other.estimate:
             assert one.estimate.mean == pytest.approx(other.estimate.mean, abs=1e-9)
-    assert "results of one network are averaged" in second.paragraph
+    assert "results of one network are averaged" in paragraph(second)
 
 
 def test_ids_and_architectures_say_the_same() -> None:
@@ -485,7 +485,7 @@ def test_what_would_be_needed_falls_with_noise() -> None:
     assert asked == sorted(asked, key=lambda n: n or 0)
     assert len(set(asked)) == 3
     noisy = study(networks, noise=4.0)
-    assert f"about {noisy.networks_needed(2.0):,} such networks in all would be needed" in noisy.paragraph
+    assert f"about {noisy.networks_needed(2.0):,} such networks in all would be needed" in paragraph(noisy)
     assert study(networks[:2]).networks_needed(2.0) is None
 
 
@@ -510,7 +510,7 @@ def test_markdown_has_every_estimate() -> None:
 
 
 def test_keys_are_stable() -> None:
-    data = json.loads(json.dumps(study(drawn("paper-18", 60), noise=1.0).as_dict()))
+    data = json.loads(json.dumps(effects_json(study(drawn("paper-18", 60), noise=1.0))))
     assert list(data) == [
         "accuracy",
         "cost",
@@ -550,6 +550,6 @@ def test_keys_are_stable() -> None:
 def test_unknown_kinds_and_costs_have_names() -> None:
     networks = [(a, {"map": planted(a), "latency_ms": 3.0 + gmacs(a)}) for a in drawn("paper-18")]
     effects = placement_effects(networks, "map", "latency_ms", importance=False)
-    assert " ms (" in effects.paragraph
-    assert "points of map" in effects.paragraph
+    assert " ms (" in paragraph(effects)
+    assert "points of map" in paragraph(effects)
     assert {swap_words(c) for c in effects.contrasts} >= {"seeing time", "3D instead of 2D", "(2+1)D instead of 3D"}

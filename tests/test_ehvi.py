@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
 from scipy.optimize import approx_fprime, minimize
 
-from stsearch.report.front import hypervolume
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM
 from stsearch.search.ehvi import Ehvi, improvement
@@ -23,6 +22,7 @@ from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import SearchSpace, load_space
 from stsearch.space.table import CostTable, Ints
+from stsearch.stats.front import hypervolume
 
 SPACE = load_space(find("search_spaces", "paper-18"))
 TABLE = CostTable(SPACE, ClipShape(3, 8, 32, 32), 4)

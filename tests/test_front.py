@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stsearch.report.front import Floats, dominates, hypervolume, minimised, non_dominated
+from stsearch.stats.front import Floats, dominates, hypervolume, minimised, non_dominated
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from stsearch.report.front import Floats, dominates, hypervolume, minimised, non
     ],
 )
 def test_dominance(a: tuple[float, ...], b: tuple[float, ...], answer: bool) -> None:
-    assert dominates(np.array(a, float), np.array(b, float)) is answer
+    assert bool(dominates(np.array(a, float), np.array(b, float))) is answer
 
 
 def test_front_of_a_drawn_grid() -> None:
@@ -82,7 +82,7 @@ def test_hypervolume_counts_unit_cells(values: Floats) -> None:
 
 
 def test_flipping_happens_once() -> None:
-    assert minimised([(3.0, 4.0)], [True, False]).tolist() == [[-3.0, 4.0]]
+    assert minimised([(3.0, 4.0)], ["maximize", "minimize"]).tolist() == [[-3.0, 4.0]]
 
 
 def test_a_hundred_thousand_points_are_quick_enough_to_be_of_the_right_order() -> None:

@@ -40,13 +40,11 @@ from stsearch.schema import check
 from stsearch.search.attributes import ARCHITECTURE, CLIPS_TRAINED, CONTINUES, EPOCHS_TRAINED, REASON, RUNGS, STOPPED
 from stsearch.search.halved import halved
 from stsearch.search.halving import (
-    by_network,
     checkpoint_file,
     checkpoint_folder,
     ladder_of,
-    once_per_network,
-    stopped_networks,
 )
+from stsearch.search.networks import by_network, once_per_network, stopped_networks
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.search.session import open_session, standing

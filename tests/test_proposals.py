@@ -15,7 +15,6 @@ from stsearch.resources import find
 from stsearch.search import worker
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, WORKER
 from stsearch.search.claims import begin_trial
-from stsearch.search.ehvi import _best_for_their_costs
 from stsearch.search.proposals import Proposal, Tried, Unseen, tried
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.search.session import open_session
@@ -28,6 +27,7 @@ from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import NETWORKS
 from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
+from stsearch.stats.front import best_for_their_costs
 
 SPACE = load_space(find("search_spaces", "paper-18"))
 TABLE = CostTable(SPACE, ClipShape(3, 8, 32, 32), 4)
@@ -80,7 +80,7 @@ def test_the_best_for_their_costs(costs: int) -> None:
     rng = np.random.default_rng(costs)
     value, paid = rng.integers(0, 30, 80).astype(float), rng.integers(0, 9, (80, costs)).astype(float)
     beaten = (paid[:, None] <= paid[None]).all(2) & (value[:, None] > value[None])
-    assert _best_for_their_costs(value, paid).tolist() == (~beaten.any(0)).tolist()
+    assert best_for_their_costs(value, paid).tolist() == (~beaten.any(0)).tolist()
 
 
 def test_weighted_distances_are_the_sum_of_each() -> None:

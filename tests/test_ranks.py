@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stsearch.ranks import RESAMPLES, kendall, spearman
-from stsearch.report.agreement import false_discovery, noise_of, pairs_of, stratified, tau_difference
+from stsearch.stats.agreement import false_discovery, noise_of, pairs_of, stratified, tau_difference
+from stsearch.stats.ranks import RESAMPLES, kendall, spearman
 from tests.benchmarks.audit import Planted, coverage, planted_pairs
 
 

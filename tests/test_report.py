@@ -22,7 +22,6 @@ from stsearch.errors import UserError
 from stsearch.report import collect
 from stsearch.report import html as page_writer
 from stsearch.report.collect import report_of
-from stsearch.report.front import hypervolume, minimised
 from stsearch.report.html import html, strip
 from stsearch.report.markdown import markdown
 from stsearch.report.page import duration
@@ -39,6 +38,7 @@ from stsearch.search.worker import work
 from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.published import find_network, name_of
+from stsearch.stats.front import hypervolume, minimised
 from tests.conftest import TINY
 
 if TYPE_CHECKING:
@@ -185,10 +185,8 @@ def test_every_size_and_number_of_objectives(tmp_path: Path, objectives: str, ne
     assert ('id="plot-front"' in page) == (networks > 0 and "," in objectives)
     assert "With one objective there is no front" in page or networks == 0 or "," in objectives
     if networks:
-        values = minimised(stored(made).values, [name == "video_top1" for name in study.spec.objectives])
-        worst = minimised(
-            [list(report.pareto.reference_point.values())], [n == "video_top1" for n in study.spec.objectives]
-        )
+        values = minimised(stored(made).values, study.spec.objectives.values())
+        worst = minimised([list(report.pareto.reference_point.values())], study.spec.objectives.values())
         assert report.growth[-1] == pytest.approx((networks, hypervolume(values, worst[0])))
 
 
@@ -199,7 +197,7 @@ def test_hypervolume_grows_in_order_of_completion(tmp_path: Path) -> None:
     for index in chosen:
         add(study, made, study.space.architecture(int(index)), float(rng.uniform(20, 90)))
     report, found = report_of(stored(made)), stored(made)
-    values = minimised(found.values, [True, False])
+    values = minimised(found.values, ["maximize", "minimize"])
     assert report.growth[0][0] == 1
     assert len(report.growth) == 60
     for count, volume in report.growth[::7]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stsearch.evaluate.rungs import Ladder, Replay, Segment, binomial_tolerance, places, ranks, rivals
+from stsearch.stats.rungs import Ladder, Replay, Segment, binomial_tolerance, places, ranks, rivals
 
 
 def ladder(*networks: tuple[str, float, float], reduction: int = 3, tolerance: float = 0.0) -> Ladder:
@@ -200,7 +200,7 @@ def test_without_noise_the_front_is_never_stopped() -> None:
 
 def test_a_replay_needs_no_torch() -> None:
     code = (
-        "import sys, stsearch.evaluate.rungs\n"
+        "import sys, stsearch.stats.rungs\n"
         "assert not {'torch', 'optuna', 'sqlalchemy'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

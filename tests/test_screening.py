@@ -31,9 +31,9 @@ from stsearch.report.notes import study_note, trial_note
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
 from stsearch.search.attributes import ARCHITECTURE, REASON, REFERENCE, RUNGS, SCREEN, STOPPED
-from stsearch.search.halving import by_network, ladder_of, stopped_networks
+from stsearch.search.halving import ladder_of
+from stsearch.search.networks import by_network, is_screened, stopped_networks
 from stsearch.search.reading import StoredStudy, read_study
-from stsearch.search.screening import is_screened
 from stsearch.search.session import FAILURES_IN_A_ROW, Session, open_session, standing
 from stsearch.search.spec import Study, load_study
 from stsearch.search.training import Event

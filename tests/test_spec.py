@@ -9,8 +9,9 @@ import pytest
 
 from stsearch.errors import SpecError, UserError
 from stsearch.resources import find, names
+from stsearch.search.fitting import difference
 from stsearch.search.overrides import apply_overrides
-from stsearch.search.spec import difference, load_study, study_from_data
+from stsearch.search.spec import load_study, study_from_data
 from stsearch.space.published import NETWORKS
 from tests.conftest import TINY
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from stsearch.data.decode import NotAVideo, UnreadableVideo, decode
-from stsearch.data.torchcodec import decode_torchcodec
+from stsearch.data.picture import Painter
+from stsearch.data.torchcodec import _decoded, decode_torchcodec
 from stsearch.errors import UserError
 from tests.test_decode import corners, counted, encode, numbers_in
 
@@ -18,7 +19,7 @@ from tests.test_decode import corners, counted, encode, numbers_in
 @pytest.fixture
 def torchcodec() -> None:
     try:
-        decode_torchcodec(Path("nowhere.mp4"), None, None, "stretch", None)
+        decode_torchcodec(Path("nowhere.mp4"))
     except UserError as error:
         pytest.skip(str(error))
     except NotAVideo:
@@ -30,11 +31,11 @@ def test_frames_times_and_choice_are_pyavs(tmp_path: Path) -> None:
     path = encode(tmp_path / "v.mp4", counted(30), options={"crf": "1", "bf": "2"})
     for height, width in ((None, None), (12, 20)):
         ours = decode(path, height=height, width=width)
-        theirs = decode(path, height=height, width=width, decoder="torchcodec")
+        theirs = decode_torchcodec(path, height=height, width=width)
         assert theirs.frames.shape == ours.frames.shape
         assert np.abs(theirs.frames.astype(int) - ours.frames).max() <= 2
         assert theirs.times == pytest.approx(ours.times)
-    direct = decode_torchcodec(path, 8, 8, "crop", lambda times: np.array([2, 2, 29]))
+    direct = _decoded(path, Painter(8, 8, "crop"), lambda times: np.array([2, 2, 29]))
     assert direct is not None, "it is TorchCodec that decodes this file"
     assert numbers_in(direct.frames) == [2, 2, 29]
 
@@ -43,7 +44,7 @@ def test_frames_times_and_choice_are_pyavs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("turn", [(90.0, False), (-90.0, False), (180.0, False), (0.0, True), (90.0, True)])
 def test_orientation_is_pyavs(tmp_path: Path, turn: tuple[float, bool]) -> None:
     path = encode(tmp_path / "v.mp4", [corners()] * 3, turn=turn)
-    theirs, ours = decode(path, decoder="torchcodec").frames, decode(path).frames
+    theirs, ours = decode_torchcodec(path).frames, decode(path).frames
     assert theirs.shape == ours.shape
     assert np.abs(theirs.astype(int) - ours).mean() <= 3
 
@@ -55,9 +56,9 @@ def test_real_files_are_as_with_pyav(real_videos: Path) -> None:
             ours = decode(path, height=64, width=64)
         except (NotAVideo, UnreadableVideo) as error:
             with pytest.raises(type(error)):
-                decode(path, height=64, width=64, decoder="torchcodec")
+                decode_torchcodec(path, height=64, width=64)
             continue
-        theirs = decode(path, height=64, width=64, decoder="torchcodec")
+        theirs = decode_torchcodec(path, height=64, width=64)
         assert theirs.frames.shape == ours.frames.shape, path.name
         assert np.abs(theirs.frames.astype(int) - ours.frames).mean() <= 2, path.name
         assert theirs.times == pytest.approx(ours.times), path.name
@@ -67,9 +68,9 @@ def test_without_torchcodec_there_is_one_line() -> None:
     code = (
         "import sys; sys.modules['torchcodec'] = None\n"
         "from pathlib import Path\n"
-        "from stsearch.data.decode import decode\n"
+        "from stsearch.data.torchcodec import decode_torchcodec\n"
         "from stsearch.errors import UserError\n"
-        "try: decode(Path('v.mp4'), decoder='torchcodec')\n"
+        "try: decode_torchcodec(Path('v.mp4'))\n"
         "except UserError as error: print(error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -87,7 +87,9 @@ def pareto(
         for file in plots:
             plot(result, Path(file), with_paper=not no_paper)
     if form == "json":
-        more = {"effects": effects.as_dict()} if effects else {}
+        from stsearch.report.effects_text import effects_json
+
+        more = {"effects": effects_json(effects)} if effects else {}
         more |= {"pick": {**chosen.as_dict(), "next": _next(study, chosen, storage)}} if chosen else {}
         print_json({**result.as_dict(), **more})
     elif form == "csv":

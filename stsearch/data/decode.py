@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -34,7 +34,6 @@ _NOT_SHOWN = Disposition.attached_pic | Disposition.timed_thumbnails
 
 Numbers = npt.NDArray[np.int64]
 Choose = Callable[[Times], Numbers]
-Decoder = Literal["pyav", "torchcodec"]
 
 
 class NotAVideo(Exception):
@@ -97,7 +96,6 @@ def decode(
     width: int | None = None,
     fit: Fit = "stretch",
     choose: Choose | None = None,
-    decoder: Decoder = "pyav",
 ) -> Video:
     """The frames of ``path``, upright, in the order in which they decode.
 
@@ -113,16 +111,10 @@ def decode(
     the last whole frame before it. What the decoder conceals without a word counts as whole.
 
     Raises ``NotAVideo`` or ``UnreadableVideo``, each with its reason; ``ValueError`` where only one
-    of ``height`` and ``width`` is given; ``UserError`` where ``decoder`` is not installed.
+    of ``height`` and ``width`` is given.
     """
     if (height is None) != (width is None):
         raise ValueError(f"height and width are given together or not at all; given {height} and {width}")
-    if decoder == "torchcodec":
-        from stsearch.data.torchcodec import decode_torchcodec
-
-        video = decode_torchcodec(path, height, width, fit, choose)
-        if video is not None:
-            return video
     if choose is None:
         decoded = _decode_pass(path, Painter(height, width, fit), None)
         return decoded.video(decoded.times, np.array(sorted(decoded.pictures)))

@@ -23,6 +23,7 @@ from stsearch.data.journal import Index, Row
 from stsearch.data.listing import SPLITS, Entry, Listing
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.sampling import Plan, Times, plan
+from stsearch.data.torchcodec import decode_torchcodec
 from stsearch.errors import UserError, WorldError
 
 DECODING = 2
@@ -33,6 +34,7 @@ _NO_FILE = "it is no file"
 _GROUP = 256
 _SAMPLE = 32
 _CHANNELS = {"rgb": 3, "flow": 2}
+_DECODERS = {"pyav": decode, "torchcodec": decode_torchcodec}
 
 Frames = npt.NDArray[np.uint8]
 
@@ -162,7 +164,7 @@ def decode_one(job: Job, number: int) -> tuple[Row, Frames | None]:
 
     try:
         height, width, _ = job.index.shape
-        video = decode(entry.path, height=height, width=width, fit=recipe.fit, choose=choose, decoder=recipe.decoder)
+        video = _DECODERS[recipe.decoder](entry.path, height=height, width=width, fit=recipe.fit, choose=choose)
         kept = plan_of(asked[-1], recipe, job.frames)
         if len(video.frames) != len(kept.numbers):
             raise UnreadableVideo(f"only {len(video.frames):,} of {len(kept.numbers):,} chosen frames decode")

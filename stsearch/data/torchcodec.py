@@ -10,7 +10,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.data.decode import Choose, Video, first_picture, opened, packet_times, probe
+from stsearch.data.decode import Choose, Video, decode, first_picture, opened, packet_times, probe
 from stsearch.data.files import ends_early
 from stsearch.data.picture import Fit, Painter
 from stsearch.errors import UserError
@@ -22,9 +22,14 @@ _SAME = 2.0
 
 
 def decode_torchcodec(
-    path: Path, height: int | None, width: int | None, fit: Fit, choose: Choose | None
-) -> Video | None:
-    """As ``decode``, or ``None`` for a file that TorchCodec does not decode as PyAV does.
+    path: Path,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    fit: Fit = "stretch",
+    choose: Choose | None = None,
+) -> Video:
+    """As ``decode``, to which a file is left that TorchCodec does not decode as PyAV does.
 
     That is a file in which it finds another number of frames, or whose first frame it gives with
     another orientation or other colours (as for orders of frames or colours that it does not
@@ -32,6 +37,11 @@ def decode_torchcodec(
     where TorchCodec or the FFmpeg libraries that it needs are not installed, ``NotAVideo`` and
     ``UnreadableVideo`` as ``decode``.
     """
+    found = _decoded(path, Painter(height, width, fit), choose)
+    return decode(path, height=height, width=width, fit=fit, choose=choose) if found is None else found
+
+
+def _decoded(path: Path, painter: Painter, choose: Choose | None) -> Video | None:
     video_decoder = _imported()
     facts = probe(path)
     times = packet_times(path)
@@ -43,7 +53,6 @@ def decode_torchcodec(
         if len(source) != len(times) or not _same_start(path, _pictures(source, [0])[0]):
             return None
         numbers = np.arange(len(times)) if choose is None else choose(times)
-        painter = Painter(height, width, fit)
         aspect = 1 / facts.pixel_aspect if facts.rotation % 180 else facts.pixel_aspect
         painted = {}
         wanted = sorted(set(numbers.tolist()))

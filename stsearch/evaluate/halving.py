@@ -1,6 +1,6 @@
 """Training that may end at a rung and go on from there later: ``evaluate: {name: halving}``.
 
-Who ends is the search's to say (``Task.course``, by the rule of ``stsearch.evaluate.rungs``). A
+Who ends is the search's to say (``Task.course``, by the rule of ``stsearch.stats.rungs``). A
 training that goes on from its checkpoint gives what one without a break gives; on CPU bit for bit.
 """
 

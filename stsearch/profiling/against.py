@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stsearch.errors import UserError
-from stsearch.ranks import LEAST, LEAST_FOR_INTERVAL, Correlation, Floats, kendall, spearman, varies
+from stsearch.stats.ranks import LEAST, LEAST_FOR_INTERVAL, Correlation, Floats, kendall, spearman, varies
 
 SHOWN = 5
 

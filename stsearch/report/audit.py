@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from stsearch.ranks import Correlation, Floats, kendall, spearman
-from stsearch.report.agreement import Difference, Noise, Pair, noise_of, pairs_of, tau_difference
 from stsearch.report.audit_plan import Sample, Why
 from stsearch.search.attributes import RECORD, REFERENCE
 from stsearch.search.audit import AUDIT, RETEST, Found, Plan
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.space.published import PUBLISHED
+from stsearch.stats.agreement import Difference, Noise, Pair, noise_of, pairs_of, tau_difference
+from stsearch.stats.ranks import Correlation, Floats, kendall, spearman
 
 COSTS = ("gmacs", "params")
 """Of the target: known without any training, so the least that a signal must beat."""

@@ -12,7 +12,6 @@ from stsearch.data.sources import DATASETS
 from stsearch.errors import UserError
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.profiling.device import choose_device
-from stsearch.report.agreement import stratified
 from stsearch.report.learning_text import TIMES
 from stsearch.report.pareto import Pareto
 from stsearch.schema import validate
@@ -23,6 +22,7 @@ from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.search.spec import Engine, Proxy
 from stsearch.space.blueprint import ClipShape
+from stsearch.stats.agreement import stratified
 
 NETWORKS = 24
 """audited by default"""

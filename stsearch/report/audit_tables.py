@@ -9,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from stsearch.ranks import Correlation
 from stsearch.report.audit import AuditReport, Signal
 from stsearch.report.audit_text import NAMES, named, words
 from stsearch.report.live import duration
@@ -18,6 +17,7 @@ from stsearch.search.audit import AUDIT, RETEST, Plan, Work
 from stsearch.search.training import Event
 from stsearch.space.architecture import parse_placement
 from stsearch.space.cost import network_cost
+from stsearch.stats.ranks import Correlation
 
 _PARTS = {AUDIT: "audit", RETEST: "again at the search's fidelity"}
 

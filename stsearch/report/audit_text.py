@@ -7,10 +7,10 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from stsearch.ranks import LEAST_FOR_INTERVAL, Correlation
-from stsearch.report.agreement import FALSE_SHARE, Pair
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
 from stsearch.report.words import counted
+from stsearch.stats.agreement import FALSE_SHARE, Pair
+from stsearch.stats.ranks import LEAST_FOR_INTERVAL, Correlation
 
 NAMES = {"video_top1": "video@1", "clip_top1": "clip@1", "order_top1": "order@1", "frames_top1": "frames@1"}
 _NAMED = 6

@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError
-from stsearch.report.front import minimised, non_dominated
 from stsearch.report.pareto import Pareto, unit_of
 from stsearch.search.metrics import QUALITIES, direction_of
 from stsearch.search.reading import Record
 from stsearch.space.architecture import Architecture
+from stsearch.stats.front import minimised, non_dominated
 
 if TYPE_CHECKING:
     from stsearch.report.labels import Label, Segment
@@ -99,8 +99,7 @@ def axes_of(pareto: Pareto) -> FrontAxes:
 def staircase(records: Sequence[Record], axes: FrontAxes) -> list[tuple[float, float]]:
     """Points of ``records`` that no other dominates in these two axes, by x; with two objectives, all of a front's."""
     values = [axes.point(record) for record in records]
-    signs = [direction_of(name) == "maximize" for name in (axes.x, axes.y)]
-    keep = non_dominated(minimised(values, signs))
+    keep = non_dominated(minimised(values, map(direction_of, (axes.x, axes.y))))
     return sorted(point for point, kept in zip(values, keep, strict=True) if kept)
 
 

@@ -16,7 +16,6 @@ from stsearch import __version__
 from stsearch.errors import UserError
 from stsearch.profiling.against import disagreement
 from stsearch.report.effects import Effects
-from stsearch.report.front import hypervolume, minimised, non_dominated
 from stsearch.report.page import MOST, Effort, Loss, Network, Report
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
@@ -24,6 +23,7 @@ from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE,
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
+from stsearch.stats.front import hypervolume, minimised, non_dominated
 
 TIMED = 500
 """Networks whose FLOPs are held against their latency, at most: all pairs are compared."""
@@ -126,12 +126,11 @@ def _effects(
 def _growth(stored: StoredStudy, ended: Sequence[str]) -> tuple[tuple[int, float], ...]:
     """The hypervolume after so many finished trainings, at ``POINTS`` of them or fewer."""
     names, point = list(stored.objectives), stored.reference_point
-    maximise = [stored.objectives[name] == "maximize" for name in names]
     order = np.array(sorted(stored.complete.tolist(), key=lambda row: (ended[row], row)), dtype=np.int64)
     if not len(order):
         return ()
-    values, feasible = minimised(stored.values[order], maximise), stored.feasible[order]
-    worst = minimised([[point[name] for name in names]], maximise)[0]
+    values, feasible = minimised(stored.values[order], stored.objectives.values()), stored.feasible[order]
+    worst = minimised([[point[name] for name in names]], stored.objectives.values())[0]
     front, begin, volume = values[:0], 0, 0.0
     line: list[tuple[int, float]] = []
     points = POINTS if len(names) <= 2 else POINTS_OF_MANY

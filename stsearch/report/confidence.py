@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.report.front import hypervolume, minimised
-from stsearch.search.confidence import Draws, draw_fronts
 from stsearch.search.metrics import ACCURACIES
-from stsearch.search.noise import Measured
 from stsearch.search.reading import Record, Rows, StoredStudy
+from stsearch.stats.accuracy import Measured
+from stsearch.stats.draws import Draws, draw_fronts
+from stsearch.stats.front import hypervolume, minimised
 
 LIKELY = 0.1
 """A network that is on the front with this probability is named, though it is not on it as measured."""
@@ -251,8 +251,7 @@ def _interval(stored: StoredStudy, draws: Draws) -> tuple[float, float]:
         (accuracy,) = (name for name in names if name in ACCURACIES)
         volumes = np.maximum(best - point[accuracy], 0.0) @ widths
     else:
-        maximise = [stored.objectives[name] == "maximize" for name in names]
-        worst = minimised([[point[name] for name in names]], maximise)[0]
+        worst = minimised([[point[name] for name in names]], stored.objectives.values())[0]
         volumes = np.array([hypervolume(_values(names, draws, b), worst) for b in range(len(draws.members))[:_VOLUMES]])
     low, high = np.quantile(volumes, INTERVAL)
     return float(low), float(high)

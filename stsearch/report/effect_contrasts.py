@@ -18,7 +18,7 @@ from stsearch.report.effect_estimates import (
     of_differences,
     terms_of,
 )
-from stsearch.report.effects_text import ALONE, terms_in_words
+from stsearch.report.effect_words import ALONE, terms_in_words
 from stsearch.space.architecture import GROUPS, Architecture
 
 CostOf = Callable[[Architecture], float]

@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from stsearch.report.effect_contrasts import Contrast
+from stsearch.report.effect_words import kind_label
 from stsearch.report.effects import Effects
-from stsearch.report.effects_text import cost_unit, cost_words, kind_label, points
+from stsearch.report.effects_text import cost_unit, cost_words, paragraph, points
 from stsearch.report.words import counted, plain, table
 from stsearch.space.architecture import GROUPS
 
@@ -27,7 +28,7 @@ def print_effects(effects: Effects, console: Console) -> None:
     for line in (*_notes(effects), _importance(effects)):
         console.print(escape(line), highlight=False)
     console.print()
-    console.print(escape(effects.paragraph), highlight=False)
+    console.print(escape(paragraph(effects)), highlight=False)
 
 
 def effects_markdown(effects: Effects) -> str:

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from stsearch.errors import UserError, unknown
-from stsearch.report import effects_text
 from stsearch.report.axes import placement_class
 from stsearch.report.effect_contrasts import Contrast, CostOf, Regression, kind_contrasts, time_contrasts
 from stsearch.report.effect_design import Design, Floats, Ints, design_of, design_of_ids, merged
@@ -129,11 +128,6 @@ class Effects:
         """The contrasts that are claimed, largest first."""
         return tuple(sorted((c for c in self.contrasts if c.claimed), key=_size))
 
-    @property
-    def paragraph(self) -> str:
-        """The findings in plain words; claims nothing that the joint intervals do not support."""
-        return effects_text.paragraph(self)
-
     def detectable(self, estimate: Estimate) -> float:
         """The effect in points that would be claimed with probability ``POWER`` at this error."""
         low, high = Estimate(0.0, estimate.error, estimate.df, estimate.n).interval(self.claim_level)
@@ -201,7 +195,6 @@ class Effects:
             },
             "blind": None if self.blind is None else {**vars(self.blind), "estimate": self._shown(self.blind.estimate)},
             "importance": dict(vars(self.importance)),
-            "paragraph": self.paragraph,
         }
 
     def _shown(self, estimate: Estimate | None) -> dict[str, float] | None:

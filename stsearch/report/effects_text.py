@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-from stsearch.report.effect_design import Term
+from stsearch.report.effect_contrasts import Contrast, CostDifference
+from stsearch.report.effect_estimates import Estimate
+from stsearch.report.effect_words import ALONE, kind_label, listed, terms_in_words
+from stsearch.report.effects import EarlyLate, Effects
 from stsearch.space.architecture import GROUPS
-
-if TYPE_CHECKING:
-    from stsearch.report.effect_contrasts import Contrast, CostDifference
-    from stsearch.report.effect_estimates import Estimate
-    from stsearch.report.effects import EarlyLate, Effects
 
 POINTS = 2.0
 """The effect for which the paragraph says how many networks would be needed."""
 CLAUSES = 6
 """Effects that the paragraph spells out, at most."""
-ALONE = "it rests on a single network, so its noise cannot be seen"
 HOPELESS = 30.0
 """Points beyond which no plausible effect would show."""
-_KINDS = {"2d": "2D", "3d": "3D", "2plus1d": "(2+1)D", "collapse": "collapsed frames", "time": "time"}
 _ACCURACIES = {
     "video_top1": "video top-1",
     "clip_top1": "clip top-1",
@@ -34,31 +29,10 @@ _COSTS: dict[str, tuple[float, str]] = {
 }
 
 
-def kind_label(kind: str) -> str:
-    """A kind as people write it."""
-    return _KINDS.get(kind, kind)
-
-
 def cost_unit(name: str) -> tuple[float, str]:
     """What a cost is divided by to be shown, and its unit: ``latency_ms`` is in ms."""
     known = name.rpartition("_")[2] if name.endswith(("_ms", "_mb")) else name
     return _COSTS.get(name, (1, {"mb": "MB"}.get(known, known)))
-
-
-def listed(words: Iterable[str]) -> str:
-    """``a, b and c``"""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def terms_in_words(given: Sequence[Term]) -> str:
-    """Terms of a regression in words: ``(2+1)D in conv1 and conv2_x``."""
-    names = {"depth": "the depth of", "width": "the width", "block": "the type of block"}
-    places: dict[str, list[str]] = {}
-    for name, group in given:
-        places.setdefault(names.get(name, f"{kind_label(name)} in"), []).extend([GROUPS[group]] if group >= 0 else [])
-    words = [f"{what} {listed(groups)}" if groups else what for what, groups in places.items()]
-    return listed(words) if words else "other choices"
 
 
 def points(estimate: Estimate) -> tuple[str, str]:
@@ -92,7 +66,10 @@ def percent(level: float) -> str:
 
 
 def paragraph(effects: Effects) -> str:
-    """What the study says, what it does not, what would be needed, and the caveats."""
+    """What the study says, what it does not, what would be needed, and the caveats.
+
+    Claims nothing that the joint intervals do not support.
+    """
     if effects.networks < 2 or not effects.contrasts:
         return _nothing(effects)
     sentences = [
@@ -105,6 +82,11 @@ def paragraph(effects: Effects) -> str:
         *_caveats(effects),
     ]
     return " ".join(sentences)
+
+
+def effects_json(effects: Effects) -> dict[str, Any]:
+    """Plain data with stable keys, the paragraph among them."""
+    return {**effects.as_dict(), "paragraph": paragraph(effects)}
 
 
 def _nothing(effects: Effects) -> str:

@@ -26,7 +26,7 @@ from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
 from stsearch.report.draw import drawing
 from stsearch.report.effect_tables import effect_row
-from stsearch.report.effects_text import cost_unit
+from stsearch.report.effects_text import cost_unit, paragraph
 from stsearch.report.learning import FITTED, TAKEN_OFF
 from stsearch.report.learning_text import figures
 from stsearch.report.page import MOST, Network, Report, duration
@@ -78,6 +78,7 @@ def html(report: Report) -> str:
         "metric": _metric,
         "head": head,
         "chance": shown_chance,
+        "paragraph": paragraph,
     }
     # plotly.js and the page's own files come with the packages; everything else is escaped
     library, script = Markup(get_plotlyjs()), Markup((_TEMPLATES / "report.js").read_text(encoding="utf-8"))  # noqa: S704

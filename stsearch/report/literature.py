@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stsearch.errors import UserError, unknown
-from stsearch.report.front import minimised, non_dominated
 from stsearch.space.literature import TABLES, Published, main_dataset, published
+from stsearch.stats.front import minimised, non_dominated
 
 if TYPE_CHECKING:
     from stsearch.report.labels import Point
@@ -66,7 +66,7 @@ def _front(rows: tuple[Published, ...], macs: list[int | None], dataset: str) ->
     ]
     if not among:
         return set()
-    kept = non_dominated(minimised([[top1, float(cost)] for _, top1, cost in among], [True, False]))
+    kept = non_dominated(minimised([[top1, float(cost)] for _, top1, cost in among], ["maximize", "minimize"]))
     return {index for (index, _, _), keep in zip(among, kept, strict=True) if keep}
 
 

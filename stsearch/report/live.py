@@ -18,15 +18,15 @@ from rich.text import Text
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.hiding import safe
 from stsearch.interrupt import check
-from stsearch.report.front import minimised, non_dominated
 from stsearch.search.attributes import WORKER
-from stsearch.search.halving import stopped_networks
 from stsearch.search.metrics import SCORE
+from stsearch.search.networks import stopped_networks
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted
 from stsearch.search.training import Event
 from stsearch.search.workers import Crew
+from stsearch.stats.front import minimised, non_dominated
 
 _ROWS = 12
 _FRONT = 8
@@ -178,7 +178,7 @@ class Display:
         objectives = self.session.study.spec.objectives
         kept = [found for found in self.trained if all(v <= 0 for v in self.session.excess(found).values())]
         rows = [[found[name] for name in objectives] for found in kept]
-        on_front = non_dominated(minimised(rows, [way == "maximize" for way in objectives.values()]))
+        on_front = non_dominated(minimised(rows, objectives.values()))
         return sorted((f for f, on in zip(kept, on_front, strict=True) if on), key=lambda found: found["gmacs"])
 
     def _front_line(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.effect_tables import effects_markdown
+from stsearch.report.effects_text import paragraph
 from stsearch.report.html import head
 from stsearch.report.learning_text import figures
 from stsearch.report.page import Network, Report, duration
@@ -20,7 +21,7 @@ def markdown(report: Report) -> str:
         f"**{plain(report.result)}** {plain(report.beside)}".rstrip(),
         plain(report.standing),
         f"**{plain(report.unlearnt)}**" if report.unlearnt else "",
-        plain(report.effects.paragraph if report.effects else report.why_no_effects),
+        plain(paragraph(report.effects) if report.effects else report.why_no_effects),
         *_front(report),
         *(["## Placement effects", effects_markdown(report.effects)] if report.contrasts and report.effects else []),
         *_lost(report),

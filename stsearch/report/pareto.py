@@ -11,7 +11,6 @@ import numpy as np
 
 from stsearch.errors import UserError
 from stsearch.report.confidence import Certainty, Confidence, confidence_of
-from stsearch.report.front import dominates, hypervolume, minimised, non_dominated
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE
@@ -23,6 +22,7 @@ from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS, PUBLISHED
+from stsearch.stats.front import dominates, hypervolume, minimised, non_dominated
 
 T = TypeVar("T")
 
@@ -98,21 +98,14 @@ class Pareto:
 
     def dominated_by(self, record: Record) -> list[str]:
         """Names of the front's networks that dominate ``record``."""
-        mine = self._values([record])[0]
-        return [
-            other.network
-            for other, values in zip(self.front, self._values(self.front), strict=True)
-            if other.architecture != record.architecture and dominates(values, mine)
-        ]
+        by = dominates(self._values(self.front), self._values([record])[0])
+        others = zip(self.front, by, strict=True)
+        return [one.network for one, better in others if better and one.architecture != record.architecture]
 
     def dominates(self, record: Record) -> list[str]:
         """Names of the front's networks that ``record`` dominates, as one outside the space or over the budget may."""
-        mine = self._values([record])[0]
-        return [
-            other.network
-            for other, values in zip(self.front, self._values(self.front), strict=True)
-            if dominates(mine, values)
-        ]
+        over = dominates(self._values([record])[0], self._values(self.front))
+        return [other.network for other, beaten in zip(self.front, over, strict=True) if beaten]
 
     def _row(self, record: Record) -> dict[str, Any]:
         sure = self.certainty(record)
@@ -168,7 +161,7 @@ class Pareto:
 
 def _values(records: Any, objectives: dict[str, str]) -> Any:
     rows = [[record.metrics[name] for name in objectives] for record in records]
-    return minimised(rows, [direction == "maximize" for direction in objectives.values()])
+    return minimised(rows, objectives.values())
 
 
 def published_clip(frames: int) -> ClipShape:
@@ -209,7 +202,7 @@ def published(frames: int) -> Pareto:
         study=f"{PUBLISHED_STUDY} ({frames} frames)",
         objectives=objectives,
         reference_point=point,
-        hypervolume=hypervolume(values, minimised([list(point.values())], [True, False])[0]),
+        hypervolume=hypervolume(values, minimised([list(point.values())], objectives.values())[0]),
         trained=len(records),
         failed=0,
         pruned=0,
@@ -237,9 +230,9 @@ def trial_architecture(text: str, storage: str | None = None) -> Architecture:
 def pareto_of(stored: StoredStudy) -> Pareto:
     """The front of a study as it stands; the study may be running."""
     names, point = list(stored.objectives), stored.reference_point
-    maximise = [stored.objectives[name] == "maximize" for name in names]
     feasible = stored.complete[stored.feasible[stored.complete]]
-    values = minimised(stored.values[feasible], maximise)
+    values = minimised(stored.values[feasible], stored.objectives.values())
+    worst = minimised([[point[name] for name in names]], stored.objectives.values())[0]
     best = non_dominated(values)
     kept = feasible[best]
     cost = next((column for column, name in enumerate(names) if name not in QUALITIES), 0)
@@ -255,7 +248,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         study=stored.name,
         objectives=stored.objectives,
         reference_point=point,
-        hypervolume=hypervolume(values[best], minimised([[point[name] for name in names]], maximise)[0]),
+        hypervolume=hypervolume(values[best], worst),
         trained=len(stored.complete),
         failed=len(failures := stored.ended("FAIL")),
         failures=tuple(failures),

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from stsearch.errors import UserError, brief, quoted, unknown
-from stsearch.report.front import minimised
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.search.metrics import MEASURED, QUALITIES
 from stsearch.search.reading import Record
 from stsearch.space.cost import COSTS
+from stsearch.stats.front import minimised
 
 RULES = ("knee", "max-accuracy", "COST<=NUMBER")
 SURE = 0.5
@@ -88,9 +88,8 @@ def _knee(pareto: Pareto, candidates: Sequence[Record]) -> tuple[Record, list[st
         qualities = [name for name in pareto.objectives if name in QUALITIES]
         found = max(candidates, key=lambda one: [_expected(pareto, one, name) for name in qualities])
         return found, [f"{_counted(candidates)} make no knee: it is the most accurate one."]
-    names = list(pareto.objectives)
-    rows = [[_expected(pareto, one, name) for name in names] for one in candidates]
-    values = minimised(rows, [pareto.objectives[name] == "maximize" for name in names])
+    rows = [[_expected(pareto, one, name) for name in pareto.objectives] for one in candidates]
+    values = minimised(rows, pareto.objectives.values())
     low, high = values.min(0), values.max(0)
     scaled = (values - low) / (high - low).clip(1e-12)
     best = int(scaled.sum(1).argmin())

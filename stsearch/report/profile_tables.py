@@ -12,7 +12,7 @@ from stsearch.profiling.ceilings import BOUND_SHARE
 from stsearch.profiling.measure import Measurement, Pass
 from stsearch.profiling.summary import Summary
 from stsearch.profiling.timing import Timing
-from stsearch.ranks import COVERAGE, Correlation
+from stsearch.stats.ranks import COVERAGE, Correlation
 
 _ROWS = 10
 """Operators and kernels that are shown."""

@@ -22,6 +22,7 @@ from stsearch.search.surrogate import Distances, Floats, Surrogate
 from stsearch.space.architecture import parse_placement
 from stsearch.space.cost import COSTS
 from stsearch.space.table import CostTable, Ints
+from stsearch.stats.front import best_for_their_costs
 
 _POINTS = 256
 """Points of the costs over which is integrated."""
@@ -93,7 +94,7 @@ class Ehvi:
             return known.digits[:0]
         rows = known.of(self.quality)
         digits, value = known.digits[rows], known.values[self.quality][rows]
-        return digits[_best_for_their_costs(value, self._costs({}, digits))]
+        return digits[best_for_their_costs(value, self._costs({}, digits))]
 
     def _remembered(self, known: Known, rng: np.random.Generator) -> Ints:
         """Rows of what a model is made of: at most so many trainings, and all that run."""
@@ -102,7 +103,7 @@ class Ehvi:
         if len(known.digits) <= _REMEMBERED:
             return np.arange(len(known.digits))
         value, costs = known.values[self.quality][trained], self._costs({}, known.digits[trained])
-        best = _best_for_their_costs(value, costs)
+        best = best_for_their_costs(value, costs)
         affords = (costs[best][None] <= costs[:, None]).all(2)
         behind = np.where(affords, value[best], -np.inf).max(1) - value
         chosen = np.zeros(len(known.digits), dtype=bool)
@@ -190,20 +191,6 @@ class Ehvi:
             elif name != self.quality and (model := models.get(name)) is not None:
                 columns.append((-1.0 if name in QUALITIES else 1.0) * model.predict(digits)[0])
         return np.stack(columns, axis=1) if columns else np.zeros((len(digits), 0))
-
-
-def _best_for_their_costs(value: Floats, costs: Floats) -> npt.NDArray[np.bool_]:
-    """Which networks ``(N,)`` none is more accurate than for costs ``(N, M)`` that are no higher.
-
-    One after the other from the most accurate: as many steps as there are on the front.
-    """
-    left = np.argsort(-value, kind="stable")
-    found = np.zeros(len(value), dtype=bool)
-    while len(left):
-        best, left = left[0], left[1:]
-        found[best] = True
-        left = left[(value[left] >= value[best]) | (costs[left] < costs[best]).any(1)]
-    return found
 
 
 def improvement(mean: Floats, spread: Floats, costs: Floats, had: Floats, paid: Floats, floor: float) -> Floats:

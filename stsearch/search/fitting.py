@@ -10,14 +10,14 @@ from typing import Any
 from optuna.storages import RDBStorage
 
 from stsearch.data.videos import ClipData
-from stsearch.errors import UserError
+from stsearch.errors import UserError, brief
 from stsearch.evaluate.earlier import as_begun
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe
 from stsearch.search.attributes import SPEC
 from stsearch.search.metrics import direction_of
 from stsearch.search.reading import check_format
-from stsearch.search.spec import Study, difference
+from stsearch.search.spec import Study
 
 CLIPS_PER_CLASS = 600
 """training clips that a proxy sees of each class, over all epochs, where nobody says how many epochs"""
@@ -101,3 +101,15 @@ def refuse_change(study: Study, stored: Mapping[str, Any] | None, current: Mappi
             f"the study {study.name!r} in its storage was begun otherwise; go on with the old settings, or begin "
             f"another with --set name=OTHER. Changed:{lines}"
         )
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """``key: old -> new`` for every leaf that differs."""
+    lines: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += difference(before, after, f"{path}{key}.")
+        elif before != after:
+            lines.append(f"{path}{key}: {brief(before)} -> {brief(after)}")
+    return lines

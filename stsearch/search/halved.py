@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from stsearch.ranks import LEAST_FOR_INTERVAL, Correlation, kendall
 from stsearch.search.attributes import (
     ARCHITECTURE,
     CLIPS_TRAINED,
@@ -20,6 +19,7 @@ from stsearch.search.attributes import (
     STOPPED,
 )
 from stsearch.search.reading import Ended, StoredStudy
+from stsearch.stats.ranks import LEAST_FOR_INTERVAL, Correlation, kendall
 
 RANKED = 400
 """Networks that a rank correlation is taken over, at most, evenly by trial: its bootstrap compares all pairs."""

@@ -1,8 +1,4 @@
-"""Successive halving over a study's trials: who stops, who is taken up again, and from which file.
-
-A told trial cannot be opened again, so a network that is taken up gets a further trial. The network is
-what counts: its trials share the architecture, and the last of them says how it stands.
-"""
+"""Successive halving over a study's trials: who stops, who is taken up again, and from which file."""
 
 from __future__ import annotations
 
@@ -13,39 +9,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
-from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.evaluate.evaluators import Course, Reached
-from stsearch.evaluate.halving import HalvingRecipe
-from stsearch.evaluate.rungs import Ladder
 from stsearch.search.attributes import (
     ARCHITECTURE,
     CLIPS_TRAINED,
     CONTINUES,
     EPOCHS_TRAINED,
-    EXPECTED_FROM,
     PASSED,
     REFERENCE,
     RUNGS,
-    STOPPED,
 )
 from stsearch.search.metrics import ACCURACIES, MEASURED
+from stsearch.search.networks import (
+    by_network,
+    is_interrupted,
+    is_stopped,
+    known_of,
+    results_at_rungs,
+    stopped_networks,
+)
 from stsearch.search.place import study_folder
 from stsearch.search.proposals import failed_by_itself
-from stsearch.search.shown import Shown, shown_as
+from stsearch.search.session import Session
+from stsearch.search.spec import Study
 from stsearch.space.architecture import Architecture, parse_placement
-
-if TYPE_CHECKING:
-    from stsearch.search.session import Session
-    from stsearch.search.spec import Study
-
-Networks = dict[str, list[FrozenTrial]]
-"""Architecture to its trials, in order"""
+from stsearch.stats.rungs import Ladder
 
 
 @dataclass(frozen=True)
@@ -68,44 +61,9 @@ class GoingOn:
         return {CONTINUES: self.trial, PASSED: self.passed}
 
 
-def recipe_of(study: Study) -> HalvingRecipe | None:
-    """The halving that a study asks for, if it does."""
-    recipe = study.spec.evaluate
-    return recipe if isinstance(recipe, HalvingRecipe) else None
-
-
-def by_network(trials: Sequence[FrozenTrial]) -> Networks:
-    """Trials by architecture; those without one, whose worker was stopped too early, are left out."""
-    found: Networks = {}
-    for trial in trials:
-        if ARCHITECTURE in trial.user_attrs:
-            found.setdefault(trial.user_attrs[ARCHITECTURE], []).append(trial)
-    return found
-
-
-def is_stopped(trial: FrozenTrial) -> bool:
-    """Whether a trial ended at a rung."""
-    return trial.state == TrialState.PRUNED and STOPPED in trial.user_attrs
-
-
-def _interrupted(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and not failed_by_itself(trial)
-
-
-def stopped_networks(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """Networks that wait at a rung: architecture to the rung's epoch, in order of their last trials."""
-    last = sorted((group[-1] for group in by_network(trials).values()), key=lambda trial: trial.number)
-    return {trial.user_attrs[ARCHITECTURE]: trial.user_attrs[STOPPED] for trial in last if is_stopped(trial)}
-
-
-def _results(group: Sequence[FrozenTrial]) -> dict[int, float]:
-    """Epoch to accuracy at the rungs; that of the later trial where two have one."""
-    return {int(epoch): accuracy for trial in group for epoch, accuracy in trial.user_attrs.get(RUNGS, {}).items()}
-
-
 def ladder_of(session: Session, trials: Sequence[FrozenTrial]) -> Ladder:
     """The results at the rungs by now, of all networks that may yet be on the front."""
-    recipe, study = recipe_of(session.study), session.study
+    recipe, study = session.study.halving, session.study
     assert recipe is not None
     tolerance = None if recipe.tolerance == "auto" else recipe.tolerance
     more = session.further(trials)
@@ -114,7 +72,7 @@ def ladder_of(session: Session, trials: Sequence[FrozenTrial]) -> Ladder:
         known = known_of(group)
         if failed_by_itself(group[-1]) or over_budget(session, known):
             continue
-        for epoch, accuracy in _results(group).items():
+        for epoch, accuracy in results_at_rungs(group).items():
             ladder.record(identifier, costs_of(study, known), epoch, accuracy)
     return ladder
 
@@ -131,10 +89,10 @@ def over_budget(session: Session, known: Mapping[str, Any]) -> bool:
 
 def next_going_on(session: Session, trials: Sequence[FrozenTrial]) -> GoingOn | None:
     """The network to take up, if there is one: an interrupted one first, else the best promotion."""
-    if recipe_of(session.study) is None:
+    if session.study.halving is None:
         return None
     networks = by_network(trials)
-    interrupted = [group for group in networks.values() if _interrupted(group[-1])]
+    interrupted = [group for group in networks.values() if is_interrupted(group[-1])]
     if interrupted:
         group = min(interrupted, key=lambda group: group[-1].number)
         return _going_on(group, group[-1].user_attrs.get(PASSED, 0))
@@ -143,18 +101,13 @@ def next_going_on(session: Session, trials: Sequence[FrozenTrial]) -> GoingOn | 
     return _going_on(networks[promoted[0]], waiting[promoted[0]]) if promoted else None
 
 
-def known_of(group: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """All that a network's trials know of it; the last one may be about to be written by another worker."""
-    return {name: value for trial in group for name, value in trial.user_attrs.items()}
-
-
 def _going_on(group: Sequence[FrozenTrial], passed: int) -> GoingOn:
     known = known_of(group)
     return GoingOn(
         parse_placement(known[ARCHITECTURE]),
         group[-1].number,
         passed,
-        max(_results(group), default=0),
+        max(results_at_rungs(group), default=0),
         {name: known[name] for name in MEASURED if name in known},
     )
 
@@ -170,7 +123,7 @@ def course_of(
 
     ``keep`` runs an access to the storage, patiently.
     """
-    recipe = recipe_of(session.study)
+    recipe = session.study.halving
     if recipe is None:
         return None
     known = dict(trial.user_attrs)
@@ -197,7 +150,7 @@ def accuracy_of(study: Study) -> str:
 
 def reference_course(session: Session, architecture: Architecture, note: Callable[[str], None]) -> Course | None:
     """A network outside the space is trained whole; its checkpoints are for after an interruption."""
-    if recipe_of(session.study) is None:
+    if session.study.halving is None:
         return None
     return Course(lambda now: None, checkpoint_file(session.study, architecture.id, session.own), False, note)
 
@@ -221,13 +174,13 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
     The caller holds the lock. What cannot be removed is left.
     """
     folder = checkpoint_folder(session.study, session.own)
-    if recipe_of(session.study) is None or not folder.is_dir():
+    if session.study.halving is None or not folder.is_dir():
         return
     if finished:
         shutil.rmtree(folder, ignore_errors=True)
         return
     last = {name: group[-1] for name, group in by_network(trials).items()}
-    alive = [n for n, t in last.items() if t.state == TrialState.RUNNING or is_stopped(t) or _interrupted(t)]
+    alive = [n for n, t in last.items() if t.state == TrialState.RUNNING or is_stopped(t) or is_interrupted(t)]
     stored = session.optuna_study.user_attrs
     for name, architecture in session.study.references().items():
         if stored.get(REFERENCE + name, {}).get("state") not in ("complete", "failed"):
@@ -237,51 +190,3 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
         if file not in kept:
             with contextlib.suppress(OSError):
                 file.unlink()
-
-
-# What samplers see --------------------------------------------------------------------------
-
-
-def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStudy:
-    """``study`` with one trial per network, in the place of its first; for samplers.
-
-    A stopped network is shown as complete with the accuracy that it is expected to reach: its last one and
-    what the complete networks gained from that rung on, on average. As PRUNED it would teach Gaussian
-    processes and NSGA-II nothing, and TPE that it is bad however near it was.
-    """
-    trials = study.get_trials(deepcopy=False)
-    networks = by_network(trials)
-    accuracy = next(name for name in objectives if name in ACCURACIES)
-    gains = _gains(networks, accuracy)
-    shown = {trial.number: trial for trial in trials}
-    for group in networks.values():
-        own = [trial for trial in group if not _interrupted(trial)]
-        if not any(map(is_stopped, own)):
-            continue
-        for trial in own[1:]:
-            shown[trial.number] = shown_as(trial, TrialState.FAIL, None)
-        values, state = own[-1].values, own[-1].state
-        first = own[0].number
-        if state in (TrialState.PRUNED, TrialState.RUNNING):
-            waiting = [trial for trial in own if is_stopped(trial)][-1]
-            shown[first] = shown_as(own[0], TrialState.COMPLETE, _expected(waiting, objectives, gains))
-            shown[first].user_attrs = {**own[0].user_attrs, EXPECTED_FROM: waiting.user_attrs[STOPPED]}
-        else:
-            shown[first] = shown_as(own[0], state, values)
-    return Shown(study, list(shown.values()))
-
-
-def _gains(networks: Networks, accuracy: str) -> dict[int, float]:
-    """Points that complete networks gained from each rung to the last, on average."""
-    found: dict[int, list[float]] = {}
-    for group in networks.values():
-        if group[-1].state == TrialState.COMPLETE:
-            for epoch, reached in _results(group).items():
-                found.setdefault(epoch, []).append(group[-1].user_attrs[accuracy] - reached)
-    return {epoch: fmean(gained) for epoch, gained in found.items()}
-
-
-def _expected(trial: FrozenTrial, objectives: Sequence[str], gains: Mapping[int, float]) -> list[float]:
-    """The objectives of a stopped network, its accuracies as they would have become."""
-    gain, known = gains.get(trial.user_attrs[STOPPED], 0.0), trial.user_attrs
-    return [min(100.0, max(0.0, known[n] + gain)) if n in ACCURACIES else float(known[n]) for n in objectives]

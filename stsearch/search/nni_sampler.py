@@ -10,12 +10,12 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study as OptunaStudy
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.search.attributes import ARCHITECTURE
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.search_space import SearchSpace
+from stsearch.stats.front import minimised
 
 if TYPE_CHECKING:
     from stsearch.nni.strategies import Name
@@ -76,6 +76,6 @@ class NniSampler(BaseSampler):
         pairs = [(architecture, values) for architecture, values in pairs if architecture in self.space]
         if not pairs:
             return []
-        signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in study.directions]
-        scalars = scalarised(np.array([values for _, values in pairs]) * signs, self._rng)
+        values = minimised([values for _, values in pairs], [way.name for way in study.directions])
+        scalars = scalarised(values, self._rng)
         return [(architecture, float(scalar)) for (architecture, _), scalar in zip(pairs, scalars, strict=True)]

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from stsearch.errors import UserError, unknown
+from stsearch.errors import SpecError, UserError, brief, unknown
 from stsearch.hiding import MASK, remember, safe
 from stsearch.search.pool import FewConnections
 
@@ -247,3 +247,22 @@ def reason_of(error: BaseException) -> str:
     inner = getattr(error, "orig", None) or error.__cause__ or error
     inner = getattr(inner, "orig", None) or inner
     return safe(str(inner).strip().splitlines()[0]) if str(inner).strip() else type(inner).__name__
+
+
+MOST_OF_A_NAME = 200
+"""bytes of a study's name: file systems take 255 with what is added to it"""
+
+
+def plain_name(name: str, source: str) -> str:
+    """A name that can stand in a file name, in a URL and before ``#``."""
+    if not re.fullmatch(r"[\w][\w .+=@~-]*", name) or name == "published":
+        raise SpecError(
+            source,
+            [
+                f"name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; "
+                f"given {brief(name)}. Without `name:` it is the file's name"
+            ],
+        )
+    if len(name.encode()) > MOST_OF_A_NAME:
+        raise SpecError(source, [f"name: a study's name has at most {MOST_OF_A_NAME} bytes; given {brief(name)}"])
+    return name

@@ -32,7 +32,6 @@ from stsearch.search.attributes import (
     WORKER,
 )
 from stsearch.search.claims import begin_trial
-from stsearch.search.confidence import draw_fronts, gains, measured
 from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
@@ -43,6 +42,7 @@ from stsearch.search.shown import Begun
 from stsearch.search.storage import this_worker
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.stats.draws import draw_fronts, gains, measured
 
 SETTLED = 1e-3
 """A training that is expected to take less than this from the doubt about the front is not spent."""

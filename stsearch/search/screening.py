@@ -1,7 +1,7 @@
 """A training-free score as a screen: networks that promise little beside cheaper ones are not trained.
 
 Who passes is decided by the rule of successive halving, at a rung before the first epoch: a network is compared
-with those scored so far that cost no more (``evaluate/rungs.py``). A screened network's trial is PRUNED; it does not
+with those scored so far that cost no more (``stats/rungs.py``). A screened network's trial is PRUNED; it does not
 count in ``search.trials``, is never proposed again, and samplers do not see it.
 """
 
@@ -9,79 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import optuna
-from optuna.study import Study as OptunaStudy
-from optuna.trial import FrozenTrial, TrialState
-from pydantic import Field
+from optuna.trial import FrozenTrial
 
-from stsearch.errors import quoted
-from stsearch.evaluate.evaluators import LookedAt, ScoreName, ScoreRecipe, Task, evaluate_by_score
-from stsearch.evaluate.rungs import Ladder, Verdict
+from stsearch.evaluate.evaluators import ScoreRecipe, Task, evaluate_by_score
 from stsearch.evaluate.train import EvaluationFailed
-from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, SCREEN
-from stsearch.search.halving import by_network, costs_of, known_of, over_budget
-from stsearch.search.metrics import ACCURACIES
+from stsearch.search.halving import costs_of, over_budget
+from stsearch.search.networks import by_network, known_of
 from stsearch.search.proposals import failed_by_itself
-from stsearch.search.shown import Shown, shown_as
+from stsearch.search.session import Session
+from stsearch.search.spec import Screen
 from stsearch.search.training import own_failures
 from stsearch.space.architecture import parse_placement
-
-if TYPE_CHECKING:
-    from stsearch.search.session import Session
-    from stsearch.search.spec import StudySpec
-
-
-class Screen(Strict):
-    """The ``search.screen:`` section."""
-
-    score: ScoreName
-    reduction: Annotated[int, Field(ge=2)] = 3
-    """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
-    clips: LookedAt = 32
-    """training clips to look at, for ``naswot``; the same for all networks"""
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What makes scores comparable, beside what a study may not change."""
-        return {"score": self.score, "clips": self.clips}
-
-
-def screen_faults(spec: StudySpec) -> list[str]:
-    """What a screen needs: something to train less of, and an accuracy that the score stands for."""
-    screen = spec.search.screen
-    if screen is None:
-        return []
-    if isinstance(spec.evaluate, ScoreRecipe):
-        return [f"search.screen: `evaluate: {{name: score}}` trains nothing, so nothing is saved; given {screen.score}"]
-    faults = []
-    if spec.search.sampler == "exhaustive":
-        faults.append(f"search.screen: the sampler exhaustive trains every network; given {screen.score}")
-    if not any(name in ACCURACIES for name in spec.objectives):
-        faults.append(
-            f"search.screen: a score stands for an accuracy, so one of {quoted(ACCURACIES)} is among the objectives; "
-            f"given {quoted(spec.objectives)}"
-        )
-    return faults
+from stsearch.stats.rungs import Ladder, Verdict
 
 
 class ScreenedOut(optuna.TrialPruned):
     """A network is not trained, as others that cost no more score better."""
-
-
-def is_screened(trial: FrozenTrial) -> bool:
-    """Whether a trial's network was screened out."""
-    return trial.state == TrialState.PRUNED and bool(trial.user_attrs.get(SCREEN, {}).get("out"))
-
-
-def without_screened(study: OptunaStudy) -> OptunaStudy:
-    """``study`` with screened networks shown as failed, from which no sampler learns: nobody knows their accuracy."""
-    trials = study.get_trials(deepcopy=False)
-    if not any(map(is_screened, trials)):
-        return study
-    return Shown(study, [shown_as(t, TrialState.FAIL, None) if is_screened(t) else t for t in trials])
 
 
 def screen(

@@ -30,13 +30,12 @@ from stsearch.search.asked import grown
 from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
-from stsearch.search.halving import once_per_network, recipe_of
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
+from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.proposals import Proposal
 from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget
-from stsearch.search.screening import without_screened
 from stsearch.search.spec import Study
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.search.tally import Tally
@@ -239,7 +238,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
     """The study as samplers see it: a network once, and none that was screened out."""
     shown = without_screened(optuna_study)
-    return shown if recipe_of(study) is None else once_per_network(shown, list(study.spec.objectives))
+    return shown if study.halving is None else once_per_network(shown, list(study.spec.objectives))
 
 
 def _create_or_load(

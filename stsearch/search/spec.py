@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,15 @@ from pydantic import Field, field_validator
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import SpecError, UserError, brief, quoted, unknown
-from stsearch.evaluate.evaluators import EVALUATORS
+from stsearch.evaluate.evaluators import EVALUATORS, LookedAt, ScoreName, ScoreRecipe
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, OF_PAIRS, QUALITIES, direction_of
 from stsearch.search.overrides import apply_overrides
-from stsearch.search.place import parse_url
+from stsearch.search.place import parse_url, plain_name
 from stsearch.search.samplers import SAMPLERS
-from stsearch.search.screening import Screen, screen_faults
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
@@ -47,6 +45,21 @@ class Proxy(Strict):
     frames: Extent | None = None
     size: Extent | None = None
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Screen(Strict):
+    """The ``search.screen:`` section."""
+
+    score: ScoreName
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
+    clips: LookedAt = 32
+    """training clips to look at, for ``naswot``; the same for all networks"""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What makes scores comparable, beside what a study may not change."""
+        return {"score": self.score, "clips": self.clips}
 
 
 class Search(Strict):
@@ -167,6 +180,11 @@ class Study:
         return {name: cap for name, cap in self.spec.budget.items() if name in COSTS}
 
     @property
+    def halving(self) -> HalvingRecipe | None:
+        """The successive halving that it asks for, if it does."""
+        return recipe if isinstance(recipe := self.spec.evaluate, HalvingRecipe) else None
+
+    @property
     def storage_url(self) -> str:
         """Where its trials are kept."""
         return f"sqlite:///studies/{self.name}.db" if self.spec.storage is None else self.spec.storage
@@ -225,18 +243,6 @@ class Study:
         return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers}
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """``key: old -> new`` for every leaf that differs."""
-    lines: list[str] = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += difference(before, after, f"{path}{key}.")
-        elif before != after:
-            lines.append(f"{path}{key}: {brief(before)} -> {brief(after)}")
-    return lines
-
-
 def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[Strict | None, list[str]]:
     """The section ``key`` against the recipe that its ``name`` stands for."""
     section = data.get(key)
@@ -268,25 +274,6 @@ def _space(data: Mapping[str, Any], folder: Path | None) -> tuple[SearchSpace | 
         return None, [f"space: {error}"]
 
 
-MOST_OF_A_NAME = 200
-"""bytes of a study's name: file systems take 255 with what is added to it"""
-
-
-def _plain_name(name: str, source: str) -> str:
-    """A name that can stand in a file name, in a URL and before ``#``."""
-    if not re.fullmatch(r"[\w][\w .+=@~-]*", name) or name == "published":
-        raise SpecError(
-            source,
-            [
-                f"name: a study's name is of letters, digits and ' .+=@~_-' and is not 'published'; "
-                f"given {brief(name)}. Without `name:` it is the file's name"
-            ],
-        )
-    if len(name.encode()) > MOST_OF_A_NAME:
-        raise SpecError(source, [f"name: a study's name has at most {MOST_OF_A_NAME} bytes; given {brief(name)}"])
-    return name
-
-
 def _measured_faults(spec: StudySpec) -> list[str]:
     """What a study that times its networks needs."""
     faults = [
@@ -311,6 +298,24 @@ def _halving_faults(spec: StudySpec) -> list[str]:
             f"given {quoted(spec.objectives)}"
         ]
     return []
+
+
+def _screen_faults(spec: StudySpec) -> list[str]:
+    """What a screen needs: something to train less of, and an accuracy that the score stands for."""
+    screen = spec.search.screen
+    if screen is None:
+        return []
+    if isinstance(spec.evaluate, ScoreRecipe):
+        return [f"search.screen: `evaluate: {{name: score}}` trains nothing, so nothing is saved; given {screen.score}"]
+    faults = []
+    if spec.search.sampler == "exhaustive":
+        faults.append(f"search.screen: the sampler exhaustive trains every network; given {screen.score}")
+    if not any(name in ACCURACIES for name in spec.objectives):
+        faults.append(
+            f"search.screen: a score stands for an accuracy, so one of {quoted(ACCURACIES)} is among the objectives; "
+            f"given {quoted(spec.objectives)}"
+        )
+    return faults
 
 
 def _repeats_faults(spec: StudySpec) -> list[str]:
@@ -371,12 +376,12 @@ def study_from_data(data: dict[str, Any], source: str, default_name: str, folder
     if faults or spec is None or space is None:
         raise SpecError(source, faults)
     faults = [*_unknown_faults(spec), *_measured_faults(spec), *_halving_faults(spec), *_repeats_faults(spec)]
-    faults += [*screen_faults(spec), *_asked_faults(spec, space)]
+    faults += [*_screen_faults(spec), *_asked_faults(spec, space)]
     if faults:
         raise SpecError(source, faults)
     if spec.storage is not None:
         parse_url(spec.storage)
-    study = Study(spec, _plain_name(spec.name or default_name, source), space, source, frozenset(data["evaluate"]))
+    study = Study(spec, plain_name(spec.name or default_name, source), space, source, frozenset(data["evaluate"]))
     study.start_networks()
     return study
 

@@ -10,9 +10,8 @@ from itertools import takewhile
 
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.search.halving import is_stopped, stopped_networks
+from stsearch.search.networks import is_screened, is_stopped, stopped_networks
 from stsearch.search.proposals import failed_by_itself
-from stsearch.search.screening import is_screened
 
 
 @dataclass

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from stsearch.errors import StsearchError
@@ -16,6 +14,7 @@ from stsearch.search.place import study_folder
 from stsearch.search.session import Session
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import name_of
+from stsearch.stats.front import dominates, minimised
 
 
 def trace_folder(session: Session) -> Path:
@@ -54,9 +53,8 @@ def keep_trace(
 
 def _dominated(session: Session, metrics: Mapping[str, float]) -> bool:
     """Whether a network trained before is nowhere worse and somewhere better."""
-    signs = np.array([-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in session.optuna_study.directions])
-    mine = signs * [metrics[name] for name in session.study.spec.objectives]
+    objectives = session.study.spec.objectives
     finished = [t for t in session.trials() if t.state == TrialState.COMPLETE]
     kept = [t.values for t in finished if all(value <= 0 for value in t.constraints.values())]
-    others = signs * np.array(kept).reshape(len(kept), len(signs))
-    return bool((np.all(others <= mine, axis=1) & np.any(others < mine, axis=1)).any())
+    values = minimised([[metrics[name] for name in objectives], *kept], objectives.values())
+    return bool(dominates(values[1:], values[0]).any())

@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,10 +23,8 @@ from stsearch.interrupt import asked_by, check
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, REPEAT
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Unwritable, persist
+from stsearch.search.session import Session
 from stsearch.search.storage import HEARTBEAT_S
-
-if TYPE_CHECKING:
-    from stsearch.search.session import Session
 
 _LONGEST_REASON = 2000
 """Characters of a reason that are kept."""

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from stsearch.ranks import kendall, spearman
-from stsearch.report.agreement import noise_of, pairs_of, stratified
-from stsearch.report.front import minimised, non_dominated
+from stsearch.stats.agreement import noise_of, pairs_of, stratified
+from stsearch.stats.front import minimised, non_dominated
+from stsearch.stats.ranks import kendall, spearman
 
 Floats = npt.NDArray[np.float64]
 POPULATION = 20_000
@@ -93,7 +93,7 @@ def sampled_coverage(planted: Planted, study: int, simulations: int, seed: int) 
     for number in range(simulations):
         cost, truth = planted.truth(study, rng)
         x, y = planted.measured(truth, planted.noise, rng), planted.measured(truth, planted.audit_noise, rng)
-        front = np.flatnonzero(non_dominated(minimised(np.stack([x, cost], 1), [True, False])))
+        front = np.flatnonzero(non_dominated(minimised(np.stack([x, cost], 1), ["maximize", "minimize"])))
         rest = np.setdiff1d(np.arange(study), front)
         drawn = rest[stratified(cost[rest], x[rest], planted.networks - len(front), rng)]
         chosen = np.concatenate([front, drawn])

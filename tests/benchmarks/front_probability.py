@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stsearch.report.front import hypervolume, non_dominated
-from stsearch.search.confidence import Draws, draw_fronts, gains, measured
 from stsearch.search.repeats import SETTLED
+from stsearch.stats.draws import Draws, draw_fronts, gains, measured
+from stsearch.stats.front import hypervolume, non_dominated
 
 Floats = npt.NDArray[np.float64]
 EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.001)

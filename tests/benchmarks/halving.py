@@ -23,17 +23,17 @@ import numpy as np
 import optuna
 
 from stsearch.evaluate.replay import read_table
-from stsearch.evaluate.rungs import Ladder, Replay, Verdict
-from stsearch.ranks import Correlation, kendall
-from stsearch.report.front import hypervolume, non_dominated
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
-from stsearch.search.halving import once_per_network
+from stsearch.search.networks import once_per_network
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
+from stsearch.stats.front import hypervolume, non_dominated
+from stsearch.stats.ranks import Correlation, kendall
+from stsearch.stats.rungs import Ladder, Replay, Verdict
 
 RUNGS_AT = (1, 3, 9)
 VIDEOS = 400

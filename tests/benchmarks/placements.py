@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from stsearch.evaluate.replay import Table, merged, read_table
-from stsearch.report.front import minimised, non_dominated
 from stsearch.search.reading import read_study
 from stsearch.search.recorded import table_of
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.published import name_of
+from stsearch.stats.front import minimised, non_dominated
 
 
 def near(table: Table, count: int) -> list[tuple[float, str]]:
@@ -34,7 +34,7 @@ def near(table: Table, count: int) -> list[tuple[float, str]]:
     clip = ClipShape(3, target["frames"], target["size"], target["size"])
     cost = [COSTS["gmacs"](network_cost(parse_placement(name), clip, target["classes"] or 400).total) for name in names]
     accuracy = [float(np.mean([one.video_top1 for one in table.trainings[name]])) for name in names]
-    front = non_dominated(minimised(list(zip(accuracy, cost, strict=True)), [True, False]))
+    front = non_dominated(minimised(list(zip(accuracy, cost, strict=True)), ["maximize", "minimize"]))
     best = sorted((cost[row], accuracy[row]) for row in np.flatnonzero(front))
     lacks = [max(a for c, a in best if c <= own) - accuracy[row] for row, own in enumerate(cost)]
     return sorted(zip(lacks, names, strict=True))[:count]

@@ -30,16 +30,16 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import TrialState
 
 from stsearch.evaluate.replay import read_table
-from stsearch.evaluate.rungs import Ladder, Replay
-from stsearch.report.front import hypervolume
 from stsearch.resources import find
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, STOPPED
-from stsearch.search.halving import once_per_network
+from stsearch.search.networks import once_per_network
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
+from stsearch.stats.front import hypervolume
+from stsearch.stats.rungs import Ladder, Replay
 
 SHARES = (0.90, 0.95, 0.99)
 PLAIN: dict[str, Callable[[int], BaseSampler]] = {

@@ -24,15 +24,15 @@ from stsearch.data.sources import DATASETS, open_data
 from stsearch.data.videos import ClipData
 from stsearch.evaluate.evaluators import ScoreRecipe, Task, evaluate_by_score
 from stsearch.evaluate.replay import read_table
-from stsearch.evaluate.rungs import Ladder
 from stsearch.evaluate.scores import SCORES
-from stsearch.report.front import hypervolume
 from stsearch.resources import find
 from stsearch.schema import validate
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_space
 from stsearch.space.table import CostTable
+from stsearch.stats.front import hypervolume
+from stsearch.stats.rungs import Ladder
 
 Floats = npt.NDArray[np.float64]
 SHARE = 0.95

@@ -23,11 +23,11 @@ import torch
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.evaluate.evaluators import Task, evaluate_by_training
-from stsearch.ranks import kendall
 from stsearch.search.fitting import fitted
 from stsearch.search.spec import Study, load_study
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import NETWORKS, PLACEMENTS, PUBLISHED
+from stsearch.stats.ranks import kendall
 
 STUDY: Study
 DATA: ClipData

@@ -1,6 +1,6 @@
 """Which networks are on the front, as far as their trainings tell, and which training would tell more.
 
-Joint draws of all expected accuracies (``stsearch.search.noise``) are each looked at as if they were the truth:
+Joint draws of all expected accuracies (``stsearch.stats.accuracy``) are each looked at as if they were the truth:
 the share of draws in which a network is on the front is its probability of being there. Costs are exact.
 """
 
@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from stsearch.search.noise import Floats, Ints, Measured, fit
-
-Bools = npt.NDArray[np.bool_]
+from stsearch.stats.accuracy import Floats, Ints, Measured, fit
+from stsearch.stats.front import Bools, best_below, on_front
 
 CONTENDERS = {True: 600, False: 120}
 """Networks that enter the draws, at most, for up to two objectives and for more."""
@@ -87,7 +85,7 @@ def contenders(accuracies: Sequence[Measured], expected: Floats) -> Ints:
     low, high = expected - _FAR * errors, expected + _FAR * errors
     margin = np.full(len(costs), np.inf)
     if len(accuracies) == 1 and costs.shape[1] <= 1:
-        margin = high[0] - _best_below(low, costs)[1][0]
+        margin = high[0] - best_below(low, costs)[1][0]
     else:
         for strong in _strong(low[0], costs):
             below = (costs[strong] <= costs).all(1)
@@ -110,37 +108,6 @@ def _strong(low: Floats, costs: Floats) -> Ints:
         ahead = np.maximum.accumulate(low[order])
         found += order[low[order] > np.concatenate([[-np.inf], ahead[:-1]])].tolist()
     return np.unique(np.array(found, dtype=np.int64))
-
-
-def on_front(accuracies: Floats, costs: Floats) -> Bools:
-    """``(B, M)``: who is non-dominated in each of ``B`` truths ``(A, B, M)``, at costs ``(M, C)``."""
-    if len(accuracies) == 1 and costs.shape[1] <= 1:
-        return _on_staircase(accuracies[0], costs)
-    cheaper = (costs[:, None] <= costs[None]).all(2)  # [j, i]: j costs no more than i
-    strictly = cheaper & (costs[:, None] < costs[None]).any(2)
-    members = np.empty(accuracies.shape[1:], dtype=bool)
-    for number, truth in enumerate(accuracies.swapaxes(0, 1)):
-        as_good = (truth[:, :, None] >= truth[:, None]).all(0) & cheaper
-        better = (truth[:, :, None] > truth[:, None]).any(0) | strictly
-        members[number] = ~(as_good & better).any(0)
-    return members
-
-
-def _on_staircase(accuracies: Floats, costs: Floats) -> Bools:
-    """The same for one accuracy and at most one cost: better than all cheaper ones, and best at its own cost."""
-    above, best = _best_below(accuracies, costs)
-    return np.asarray((accuracies > above) & (accuracies == best))
-
-
-def _best_below(values: Floats, costs: Floats) -> tuple[Floats, Floats]:
-    """``(B, M)`` each: the best of ``values`` ``(B, M)`` at lower cost, and at no higher cost."""
-    column = costs[:, 0] if costs.shape[1] else np.zeros(len(costs))
-    order = np.argsort(column, kind="stable")
-    ahead = np.maximum.accumulate(values[:, order], axis=1)
-    ahead = np.concatenate([np.full((len(values), 1), -np.inf), ahead], axis=1)
-    places = np.empty((2, len(column)), dtype=np.int64)
-    places[:, order] = [np.searchsorted(column[order], column[order], side=side) for side in ("left", "right")]
-    return ahead[:, places[0]], ahead[:, places[1]]
 
 
 def gains(draws: Draws) -> Floats:

@@ -1,6 +1,6 @@
 """How far two measurements of the same networks agree, and which networks one of them tells apart.
 
-numpy and scipy alone. Rank correlations and their intervals are ``stsearch.ranks``.
+numpy and scipy alone. Rank correlations and their intervals are ``stsearch.stats.ranks``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from stsearch.ranks import LEAST_FOR_INTERVAL, RESAMPLES, UNDEFINED, Floats, tau_b, varies
+from stsearch.stats.ranks import LEAST_FOR_INTERVAL, RESAMPLES, UNDEFINED, Floats, tau_b, varies
 
 FALSE_SHARE = 0.05
 """Of the pairs that are said to be told apart, the share that may be noise (expected, at most)."""
