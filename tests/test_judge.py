@@ -66,6 +66,15 @@ def test_it_is_judged_as_its_training_judged_it(trained: Path, clips: Path, tmp_
     turned = {key: value.flip(0) if key.startswith("head.") else value for key, value in given.state.items()}
     about = replace(given.about, classes=given.about.classes[::-1])
     write_weights(tmp_path / "turned.pt", replace(given, about=about, state=turned))
+    twins = [given, replace(given, state={**given.state, "head.1.bias": given.state["head.1.bias"] + 1})]  # as sure
+    asked = data_of(str(clips))
+    both = judged(twins, asked, Views(10, 1), CPU, split="val", batch=4, fuse=True, progress=no_progress)
+    assert both.fused is not None
+    assert both.fused.per_class == scores.per_class
+    assert both.fused.clip_top1 is None
+    turned_too = [given, replace(given, about=about, state=turned)]
+    with pytest.raises(UserError, match="--fuse: the networks were trained on different classes"):
+        judged(turned_too, asked, Views(1, 1), CPU, split="val", batch=4, fuse=True, progress=no_progress)
     again = said(tmp_path / "turned.pt", clips, Views(10, 1))
     assert again.scores[0].video_top1 == scores.video_top1
     assert again.scores[0].per_class == scores.per_class[::-1]

@@ -50,36 +50,17 @@ def pareto(
             raise UserError("--table and --views go with `stsearch pareto published` only")
         if table is None:
             raise UserError("--views goes with --table")
-        if frames is not None or with_effects or no_paper:
+        if frames is not None or with_effects or no_paper or pick is not None:
             raise UserError("--table goes with --views, --plot and --format only")
         _literature(table, views or 1, plots, form)
         return
-    from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
-    from stsearch.search.reading import read_study
-
     if with_effects and form == "csv":
         raise UserError("--effects: CSV has the networks alone; use --format json or table")
     if pick is not None and form == "csv":
         raise UserError("--pick: CSV has the networks alone; use --format json or table")
     if no_paper and not plots:
         raise UserError("--no-paper goes with --plot")
-    effects = None
-    if study == PUBLISHED_STUDY and storage is None:
-        result = published(int(frames or 16))
-        if with_effects:
-            from stsearch.report.effects import published_effects
-
-            effects = published_effects(int(frames or 16))
-    elif frames is not None:
-        raise UserError("--frames goes with `stsearch pareto published` only; a study has its own target")
-    else:
-        stored = read_study(study, storage)
-        say_edits(study, stored)
-        result = pareto_of(stored)
-        if with_effects:
-            from stsearch.report.study_effects import study_effects
-
-            effects = study_effects(stored, result)
+    result, effects = _result(study, storage, frames, with_effects)
     chosen = _picked(result, pick)
     if plots:
         from stsearch.report.plot import plot
@@ -100,6 +81,30 @@ def pareto(
         _print(result, effects, plots)
         if chosen:
             _print_pick(chosen, _next(study, chosen, storage))
+
+
+def _result(study: str, storage: str | None, frames: str | None, with_effects: bool) -> tuple[Pareto, Effects | None]:
+    """The front of a study or of the published table, and what each kind is worth, where that is asked for."""
+    from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
+    from stsearch.search.reading import read_study
+
+    if study == PUBLISHED_STUDY and storage is None:
+        result = published(int(frames or 16))
+        if not with_effects:
+            return result, None
+        from stsearch.report.effects import published_effects
+
+        return result, published_effects(int(frames or 16))
+    if frames is not None:
+        raise UserError("--frames goes with `stsearch pareto published` only; a study has its own target")
+    stored = read_study(study, storage)
+    say_edits(study, stored)
+    result = pareto_of(stored)
+    if not with_effects:
+        return result, None
+    from stsearch.report.study_effects import study_effects
+
+    return result, study_effects(stored, result)
 
 
 def _picked(pareto: Pareto, rule: str | None) -> Pick | None:
