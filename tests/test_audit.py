@@ -30,6 +30,7 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report import audit_text
 from stsearch.report.audit import AuditReport, Ranking, Signal, report_of
 from stsearch.report.audit_plan import _audit_recipe, fidelities, plan, sample
+from stsearch.report.confidence_text import about_noise
 from stsearch.report.pareto import pareto_of
 from stsearch.search.audit import AUDIT, RETEST, Audit, Plan, load_clips, part_seed, work_audit
 from stsearch.search.engine import run as run_engine
@@ -77,7 +78,8 @@ def planned(stored: StoredStudy, networks: int = 11, **changes: Any) -> Plan:
 def audited(stored: StoredStudy, networks: int = 11) -> tuple[Plan, AuditReport]:
     made = planned(stored, networks)
     work_audit(made, quiet)
-    return made, report_of(stored, sample(stored, pareto_of(stored), networks, 0), made, Audit(made).found())
+    chosen, now = sample(stored, pareto_of(stored), networks, 0), read_study(stored.name)
+    return made, report_of(now, chosen, made, Audit(made).found())
 
 
 def rows_of(database: str, part: str) -> dict[str, dict[str, Any]]:
@@ -94,13 +96,11 @@ def rows_of(database: str, part: str) -> dict[str, dict[str, Any]]:
 
 
 def test_its_numbers_are_those_of_the_records(tiny_study: StoredStudy, cli: Cli) -> None:
-    before = pareto_of(tiny_study).as_dict()
+    before = pareto_of(tiny_study)
     done = cli("audit", "tiny", "--networks=11", "--set=engine.workers=1", "--format=json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told = json.loads(done.stdout)
-    assert pareto_of(read_study("tiny")).as_dict() == before, "nothing of it enters the front"
-
     high, again = rows_of("studies/tiny.db", "audit"), rows_of("studies/tiny.db", "retest")
     assert len(high) == len(again) == 11, "10 and the reference R2D"
     with sqlite3.connect("studies/tiny.db") as connection:
@@ -142,6 +142,26 @@ def test_its_numbers_are_those_of_the_records(tiny_study: StoredStudy, cli: Cli)
     spread = np.std([by_hand["video_top1"], by_hand["video_top1, other seed"]], axis=0, ddof=1)
     assert told["noise"]["between_trainings"] == pytest.approx(np.sqrt(np.mean(spread**2)))
     assert len(told["pairs"]) == 11 * 10 / 2
+    means = np.mean([by_hand["video_top1"], by_hand["video_top1, other seed"]], axis=0)
+    assert [n["searched"] for n in told["networks"]] == pytest.approx(means.tolist()), "all trainings at this fidelity"
+    assert {n["n"] for n in told["networks"]} == {2}
+    assert pareto_of(read_study("tiny").as_searched).as_dict() == before.as_dict(), "what is audited stays what it was"
+    now = pareto_of(read_study("tiny"))
+    pareto = json.loads(json.dumps(now.as_dict()))
+    shown = {n["architecture"]: n for n in (*pareto["front"], *pareto["likely"], *pareto["references"])}
+    assert len(shown) == 11, "the study has networks of the paper alone"
+    for network in told["networks"]:
+        known = shown[network["architecture"]]
+        assert known["video_top1"] == pytest.approx(network["searched"])
+        assert (known["video_top1_se"], known["n"]) == (pytest.approx(network["standard_error"]), network["n"])
+    assert {key: told["noise"][key] for key in pareto["noise"]} == pareto["noise"]
+    apart = {frozenset((pair["one"], pair["other"])): pair for pair in told["pairs"]}
+    for pair in pareto["not_told_apart"]:
+        same = apart[frozenset(pair["networks"])]
+        assert not same["told_apart"]
+        assert same["p"] == pytest.approx(2 * min(pair["p_first_better"], 1 - pair["p_first_better"]))
+    assert now.confidence is not None
+    assert about_noise(now.confidence.noise) in told["words"]
     paper = {n["network"]: n for n in told["networks"] if n["published"] is not None}
     assert paper["R2D-18"]["published"] == 59.5, "8 frames"
     ranking = {one["of"]: one for one in told["paper"]["rankings"]}["audit"]

@@ -13,6 +13,7 @@ from stsearch.errors import UserError
 from stsearch.report.confidence import Confidence, Noise, Pair
 from stsearch.report.pareto import Pareto, published
 from stsearch.report.pick import picked, train_command
+from stsearch.report.pool import Pool
 from stsearch.search.reading import Record
 from tests.conftest import Cli
 
@@ -38,17 +39,18 @@ def front(names: str = "abcde", **chances: float) -> Pareto:
     probabilities = np.array([chances.get(name, 1.0) for name in names])
     expected = np.array([FRONT[name][1] - (3.0 if name in chances else 0.0) for name in names])
     pairs = (Pair(records[2], records[3], 0.4),) if len(names) > 3 else ()
+    counts = np.full(len(names), 2)
     sure = Confidence(
-        numbers=np.arange(len(names)),
+        pool=Pool(np.arange(len(names)), (), counts, {}, len(names), 2 * len(names)),
+        posteriors={},
         errors={"video_top1": np.ones(len(names))},
         expected={"video_top1": expected},
-        counts=np.full(len(names), 2),
         probabilities=probabilities,
         likely=(),
         pairs=pairs,
         hypervolume=(0.0, 1.0),
         band=None,
-        noise=Noise(1.0, len(names), 2 * len(names), 100),
+        noise=Noise(1.0, len(names), 2 * len(names), 100, 1.0, len(names), 0.1),
     )
     return replace(bare, confidence=sure)
 

@@ -65,13 +65,15 @@ def audit(
     stored = read_study(study, storage)
     say_edits(study, stored)
     parts, engine = fidelities(stored, overrides, retest)
-    chosen = sample(stored, pareto_of(stored), networks or NETWORKS, seed)
+    searched = stored.as_searched  # what an audit finds does not change whom it is of
+    chosen = sample(searched, pareto_of(searched), networks or NETWORKS, seed)
     plan = make_plan(stored, chosen, parts, engine, seed)
     if not records and (left := Audit(plan, to_write=False).left()):
         clips = load_clips(plan, Reading(quiet))
         progress = AuditProgress(plan, left, quiet=quiet)
         with stoppable():
             run_audit(plan, engine, len(left), progress.emit, clips)
+        stored = read_study(study, storage)
     result = report_of(stored, chosen, plan, Audit(plan, to_write=False).found())
     if form == "json":
         print_json(as_dict(result))

@@ -133,13 +133,16 @@ def _streams(
     from stsearch.space.published import name_of
 
     asked = [(text, find_architecture(text, storage)) for text in networks]
+    known: list[tuple[float | None, int]] = []
     if study is None:
         strangers = [text for text in networks if "#" not in text]
         if strangers:
             raise UserError(f"{strangers[0]!r} is of no study: add --study STUDY, whose data and recipe are used")
         if overrides:
             raise UserError("--set overrides values of --study; a trial is evaluated as its study did it")
-        protocols = [stored_protocol(read_study(text.rpartition("#")[0], storage)) for text in networks]
+        of = [(read_study(text.rpartition("#")[0], storage), int(text.rpartition("#")[2])) for text in networks]
+        protocols = [stored_protocol(stored) for stored, _ in of]
+        known = [stored.video_top1(number) for stored, number in of]
     else:
         protocol = _protocol(study, overrides)
         if fuse:
@@ -152,8 +155,8 @@ def _streams(
     if fuse and len(asked) < 2:
         raise UserError("--fuse takes two networks or more, or one NETWORK with --study")
     return [
-        Stream(name_of(architecture), architecture, protocol)
-        for (_, architecture), protocol in zip(asked, protocols, strict=True)
+        Stream(name_of(architecture), architecture, protocol, *mean)
+        for (_, architecture), protocol, mean in zip(asked, protocols, known or [(None, 0)] * len(asked), strict=True)
     ]
 
 

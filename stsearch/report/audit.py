@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from stsearch.report.audit_plan import Sample, Why
-from stsearch.search.attributes import RECORD, REFERENCE
+from stsearch.report.confidence import Noise, noise_of
+from stsearch.report.pareto import pareto_of
+from stsearch.report.pool import pool_of
 from stsearch.search.audit import AUDIT, RETEST, Found, Plan
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.space.published import PUBLISHED
-from stsearch.stats.agreement import Difference, Noise, Pair, noise_of, pairs_of, tau_difference
+from stsearch.stats.accuracy import fit
+from stsearch.stats.agreement import Difference, Pair, pairs_of, tau_difference
 from stsearch.stats.ranks import Correlation, Floats, kendall, spearman
 
 COSTS = ("gmacs", "params")
@@ -28,14 +31,26 @@ class Audited:
     """One network, as the search and as the audit saw it."""
 
     record: Record
+    """as the search left it"""
     why: Why
     trainings: Sequence[Mapping[str, Any]]
-    """of the search"""
+    """of the search, its repeats among them"""
     audit: Mapping[str, Any]
     """record of the audit's training"""
     retest: Mapping[str, Any] | None
     published: float | None
     """the paper's video top-1, per cent"""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """An accuracy over all trainings of a network at the search's fidelity, those of the audit among them."""
+
+    mean: float
+    """per cent"""
+    error: float
+    """standard error of it, per cent"""
+    trainings: int
 
 
 @dataclass(frozen=True)
@@ -87,12 +102,16 @@ class AuditReport:
     others: tuple[tuple[int, str], ...]
     """audits of this study at other fidelities: their networks, and in what they differ from this one"""
     signals: tuple[Signal, ...]
+    pooled: tuple[Pooled, ...]
+    """by network: all its trainings at the search's fidelity; empty for a study without training"""
     noise: Noise | None
-    """of the search's own accuracy; ``None`` for a study without training"""
+    """of these trainings"""
     pairs: tuple[Pair, ...]
     retest: tuple[Correlation, Correlation] | None
     """Kendall and Spearman of the search's accuracies and those of the same fidelity with another seed"""
     paper: tuple[Ranking, ...]
+    paper_missing: tuple[str, ...]
+    """networks of the paper that were searched and that the audit has no figure of: its own ranking is without them"""
     paper_frames: int
     audit_seconds: float
     """of all trainings of the audit"""
@@ -113,12 +132,10 @@ class AuditReport:
 def report_of(stored: StoredStudy, chosen: Sample, plan: Plan, found: Found) -> AuditReport:
     """Everything that can be said from the records there are."""
     metric = next((name for name in stored.objectives if name in ACCURACIES), "video_top1")
-    networks = _audited(stored, chosen, found, plan)
+    networks = _audited(stored.as_searched, chosen, found, plan)
     reference = np.array([n.audit["evaluation"][metric] for n in networks], dtype=np.float64)
     signals = _signals(networks, metric, reference, plan)
-    own = [n.record.metrics.get(metric) for n in networks]
-    noise = _noise(networks, own, metric) if networks and None not in own else None
-    figures = np.array(own, dtype=np.float64)
+    pooled, noise, pairs = _pooled(stored, networks, metric, reference)
     names = {c.record.architecture: c.record.network for c in chosen.networks}
     evaluation = stored.identity["evaluate"]
     frames = _paper_frames(stored)
@@ -133,10 +150,12 @@ def report_of(stored: StoredStudy, chosen: Sample, plan: Plan, found: Found) -> 
         failed=tuple((names[a], reason) for (_, a), reason in found.failed.items() if a in names),
         others=found.others,
         signals=signals,
+        pooled=pooled,
         noise=noise,
-        pairs=pairs_of(figures, noise, reference) if noise is not None else (),
-        retest=_retest(networks, figures, metric, plan.seed) if noise is not None else None,
+        pairs=pairs,
+        retest=_retest(networks, metric, plan.seed) if noise is not None else None,
         paper=_paper(chosen, networks, metric, frames, plan.seed),
+        paper_missing=_paper_missing(chosen, networks, frames),
         paper_frames=frames,
         audit_seconds=sum(
             record["evaluation"]["seconds"]
@@ -169,11 +188,7 @@ def _audited(stored: StoredStudy, chosen: Sample, found: Found, plan: Plan) -> t
     numbers = [c.record.trial for c in done if c.record.trial is not None]
     rows = np.flatnonzero(np.isin(stored.numbers, numbers))
     details = dict(zip(stored.numbers[rows].tolist(), stored.details(rows), strict=True))
-    outside = {
-        record["architecture"]: record.get(RECORD, {})
-        for key, record in stored.user_attributes.items()
-        if key.startswith(REFERENCE) and record.get("state") == "complete"
-    }
+    outside = stored.reference_details()
     published = _published(_paper_frames(stored))
     return tuple(
         Audited(
@@ -288,22 +303,28 @@ def _of_scores(networks: Sequence[Audited]) -> list[_Values]:
     return found
 
 
-def _noise(networks: Sequence[Audited], own: Sequence[float | None], metric: str) -> Noise:
-    groups = [
-        [*(t[metric] for t in n.trainings), *([n.retest["evaluation"][metric]] if n.retest else [])] for n in networks
-    ]
-    counted = [max(1, len(n.trainings)) for n in networks]
-    return noise_of([value or 0.0 for value in own], groups, counted, networks[0].audit["val_videos"])
+def _pooled(
+    stored: StoredStudy, networks: Sequence[Audited], metric: str, reference: Floats
+) -> tuple[tuple[Pooled, ...], Noise | None, tuple[Pair, ...]]:
+    """What all trainings at the search's fidelity say, as ``pareto`` has it: figures, their noise, pairs."""
+    confidence = pareto_of(stored).confidence
+    pool = confidence.pool if confidence else pool_of(stored, [metric])
+    places = [pool.place(n.record) for n in networks] if pool else []
+    if pool is None or not places or None in places:
+        return (), None, ()
+    posterior = confidence.posteriors[metric] if confidence else fit(pool.measured[metric])
+    noise = confidence.noise if confidence else noise_of(pool, metric, np.arange(len(pool.counts)))
+    at, data, errors = np.array(places, dtype=np.int64), posterior.measured, posterior.measured.errors()
+    pooled = tuple(Pooled(float(data.means[p]), float(errors[p]), int(data.counts[p])) for p in at)
+    return pooled, noise, pairs_of(posterior, at, reference)
 
 
-def _retest(
-    networks: Sequence[Audited], figures: Floats, metric: str, seed: int
-) -> tuple[Correlation, Correlation] | None:
-    known = [number for number, n in enumerate(networks) if n.retest is not None]
-    if not known:
+def _retest(networks: Sequence[Audited], metric: str, seed: int) -> tuple[Correlation, Correlation] | None:
+    both = [(n.record.metrics[metric], n.retest["evaluation"][metric]) for n in networks if n.retest is not None]
+    if not both:
         return None
-    again = np.array([n.retest["evaluation"][metric] for n in networks if n.retest is not None], dtype=np.float64)
-    return kendall(figures[known], again, seed), spearman(figures[known], again, seed)
+    figures, again = np.array(both, dtype=np.float64).T
+    return kendall(figures, again, seed), spearman(figures, again, seed)
 
 
 def _paper(chosen: Sample, networks: Sequence[Audited], metric: str, frames: int, seed: int) -> tuple[Ranking, ...]:
@@ -322,6 +343,11 @@ def _paper(chosen: Sample, networks: Sequence[Audited], metric: str, frames: int
             ours, theirs = np.array(both, dtype=np.float64).T
             rankings.append(Ranking(name, len(both), kendall(ours, theirs, seed), spearman(ours, theirs, seed)))
     return tuple(rankings)
+
+
+def _paper_missing(chosen: Sample, networks: Sequence[Audited], frames: int) -> tuple[str, ...]:
+    audited, published = {n.record.network for n in networks}, _published(frames)
+    return tuple(n for c in chosen.networks if (n := c.record.network) in published and n not in audited)
 
 
 def _published(frames: int) -> dict[str, float]:

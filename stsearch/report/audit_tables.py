@@ -103,20 +103,28 @@ def _table(title: str) -> Table:
 
 def _networks(report: AuditReport) -> Table:
     table = _table(f"networks, cheapest first ({NAMES[report.metric]}, %)")
-    for head in ("network", "why", "GMACs", "searched", "+-", "again", "audited", "paper"):
+    for head in ("network", "why", "GMACs", "searched", "again", "audited", "paper"):
         table.add_column(head, justify="left" if head in ("network", "why") else "right", overflow="fold")
     for number, network in enumerate(report.networks):
         again = network.retest["evaluation"][report.metric] if network.retest else None
-        error = report.noise.standard_errors[number] if report.noise else None
         table.add_row(
             network.record.network,
             network.why,
             f"{network.record.metrics['gmacs']:.2f}",
-            *map(_figure, (network.record.metrics.get(report.metric), error, again)),
+            _searched(report, number),
+            _figure(again),
             _figure(network.audit["evaluation"][report.metric]),
             _figure(network.published),
         )
     return table
+
+
+def _searched(report: AuditReport, number: int) -> str:
+    """``82.1 ± 0.9 (3)``, as ``pareto`` shows it."""
+    if report.pooled:
+        one = report.pooled[number]
+        return f"{one.mean:.1f} ± {one.error:.1f} ({one.trainings})"
+    return _figure(report.networks[number].record.metrics.get(report.metric))
 
 
 def _figure(value: float | None) -> str:

@@ -8,8 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
+from stsearch.report.confidence_text import about_noise
 from stsearch.report.words import counted
-from stsearch.stats.agreement import FALSE_SHARE, Pair
+from stsearch.stats.accuracy import TOLD
+from stsearch.stats.agreement import Pair
 from stsearch.stats.ranks import LEAST_FOR_INTERVAL, Correlation
 
 NAMES = {"video_top1": "video@1", "clip_top1": "clip@1", "order_top1": "order@1", "frames_top1": "frames@1"}
@@ -130,27 +132,16 @@ def _listed(names: Sequence[str]) -> str:
 def _noise(report: AuditReport) -> str:
     if report.noise is None:
         return ""
-    noise = report.noise
-    if noise.between_trainings is None:
-        how = (
-            "No network was trained twice at the search's fidelity, so the standard error of an accuracy is taken to "
-            "be the binomial one of the validation videos, its least possible value"
-        )
-    else:
-        how = (
-            f"Trained again with another seed, an accuracy varies by {noise.between_trainings:.1f} points (standard "
-            f"deviation, {noise.degrees} degrees of freedom); its standard error is that or, where larger, the "
-            "binomial one of the validation videos"
-        )
+    how = about_noise(report.noise)
     if report.retest is not None and report.retest[0].value is not None:
-        how += f", and two such trainings order the networks alike with tau {shown(report.retest[0])}"
+        how += f" Two such trainings order the networks alike with tau {shown(report.retest[0])}."
     told, rest = report.told_apart, [pair for pair in report.pairs if not pair.told_apart]
+    pairs = counted(len(report.pairs), "pair")
     if not told:
-        return f"{how}. So the search tells none of {counted(len(report.pairs), 'pair')} apart{_agreed(rest)}."
+        return f"{how} So the search tells none of {pairs} apart{_agreed(rest)}."
     return (
-        f"{how}. So the search tells {len(told)} of {counted(len(report.pairs), 'pair')} apart (of these at most "
-        f"{100 * FALSE_SHARE:.0f} % are expected to be noise){_agreed(told)}; the other {len(rest)} it does not"
-        f"{_agreed(rest)}."
+        f"{how} So the search tells {len(told)} of {pairs} apart, each with a probability of {100 * TOLD:g} % or more"
+        f"{_agreed(told)}; the other {len(rest)} it does not{_agreed(rest)}."
     )
 
 
@@ -190,8 +181,16 @@ def _paper(report: AuditReport) -> str:
         for ranking in known
     )
     on = f"On {known[0].n} networks of the paper the" if same else "Of the networks of the paper the"
-    text = f"{on} published order (Kinetics-400, {report.paper_frames} frames) goes with {said}"
-    return f"{text}. Other data may well order them otherwise."
+    text = f"{on} published order (Kinetics-400, {report.paper_frames} frames) goes with {said}."
+    if report.paper_missing:
+        failed = {network for network, _ in report.failed}
+        left = [f"{n} ({'failed' if n in failed else 'not trained yet'})" for n in report.paper_missing]
+        text += f" The audit has no figure of {', '.join(left)}, so its own tau leaves {_them(left)} out."
+    return f"{text} Other data may well order them otherwise."
+
+
+def _them(left: Sequence[str]) -> str:
+    return "it" if len(left) == 1 else f"these {len(left)}"
 
 
 def as_dict(report: AuditReport) -> dict[str, Any]:
@@ -212,7 +211,7 @@ def as_dict(report: AuditReport) -> dict[str, Any]:
         "networks": [_network(report, number, network) for number, network in enumerate(report.networks)],
         "signals": [_signal(signal) for signal in report.signals],
         "again": {**_flat("kendall", retest[0]), **_flat("spearman", retest[1])} if retest else None,
-        "noise": {"between_trainings": noise.between_trainings, "degrees": noise.degrees} if noise else None,
+        "noise": {"between_trainings": noise.measured, "degrees": noise.degrees, **asdict(noise)} if noise else None,
         "pairs": [{**asdict(pair), "one": names[pair.one], "other": names[pair.other]} for pair in report.pairs],
         "paper": {"frames": report.paper_frames, "rankings": [_ranking(ranking) for ranking in report.paper]},
         "words": " ".join(words(report)),
@@ -221,6 +220,7 @@ def as_dict(report: AuditReport) -> dict[str, Any]:
 
 def _network(report: AuditReport, number: int, network: Audited) -> dict[str, Any]:
     record, metric = network.record, report.metric
+    pooled = report.pooled[number] if report.pooled else None
     return {
         "network": record.network,
         "architecture": record.architecture,
@@ -228,11 +228,12 @@ def _network(report: AuditReport, number: int, network: Audited) -> dict[str, An
         "why": network.why,
         "gmacs": record.metrics["gmacs"],
         "params": record.metrics["params"],
-        "searched": record.metrics.get(metric),
+        "searched": pooled.mean if pooled else record.metrics.get(metric),
         "audited": network.audit["evaluation"][metric],
         "again": None if network.retest is None else network.retest["evaluation"][metric],
         "published": network.published,
-        "standard_error": None if report.noise is None else float(report.noise.standard_errors[number]),
+        "standard_error": pooled.error if pooled else None,
+        "n": pooled.trainings if pooled else None,
     }
 
 

@@ -19,7 +19,7 @@ from stsearch.report.effects import Effects
 from stsearch.report.page import MOST, Effort, Loss, Network, Report
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
-from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD, REFERENCE, SPEC, WORKER
+from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
@@ -96,9 +96,7 @@ def _details(stored: StoredStudy, pareto: Pareto) -> dict[str, Mapping[str, Any]
     """Architecture to full record, for the front and the paper's networks."""
     chosen = {r.architecture: r for r in (*pareto.references, *pareto.front) if r.trial is not None}
     found = stored.details(_rows_of(stored, chosen.values()))
-    outside = [value for key, value in stored.user_attributes.items() if key.startswith(REFERENCE)]
-    kept = {value[ARCHITECTURE]: value.get(RECORD, {}) for value in outside if is_reference(value)}
-    return {**kept, **dict(zip(chosen, found, strict=True))}
+    return {**stored.reference_details(), **dict(zip(chosen, found, strict=True))}
 
 
 def _networks(pareto: Pareto, details: Mapping[str, Mapping[str, Any]]) -> Iterable[Network]:
@@ -158,7 +156,7 @@ def _effort(
     seconds = [found["seconds"] for found in trainings if "seconds" in found]
     speeds = [found["clips_per_second"] for found in trainings if "clips_per_second" in found]
     workers = {(w.get("host"), w.get("pid"), w.get("born")) for f in trainings if isinstance(w := f.get(WORKER), dict)}
-    further = [repeat for found in stored.repeats.values() for repeat in found]
+    further = [repeat for found in stored.repeats.values() for repeat in found if not repeat.audit]
     halted = np.flatnonzero(np.isin(stored.numbers, list(pareto.halved.at_rungs if pareto.halved else ())))
     pieces = stored.attributes(["seconds"], halted) if len(halted) else []
     first = min(filter(None, began), default="")

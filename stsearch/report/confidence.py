@@ -8,28 +8,22 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from stsearch.report.pool import Pool, exact, pool_of
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.reading import Record, Rows, StoredStudy
-from stsearch.stats.accuracy import Measured
+from stsearch.stats.accuracy import Floats, Posterior, told_apart
 from stsearch.stats.draws import Draws, draw_fronts
 from stsearch.stats.front import hypervolume, minimised
 
 LIKELY = 0.1
 """A network that is on the front with this probability is named, though it is not on it as measured."""
-OPEN = (0.05, 0.95)
-"""Two networks whose order has a probability between these are not told apart."""
 INTERVAL = (0.025, 0.975)
 """Quantiles of intervals and of the band"""
 PAIRED = 30
 """Networks that are compared pair by pair, at most: the likeliest of the front."""
-DETAILED = 500
-"""Networks whose single trainings are read where all were repeated, evenly; the others are taken to be alike."""
 _VOLUMES = 200
 """Draws whose hypervolume is computed one by one, for three objectives and more"""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,13 +53,19 @@ class Noise:
     """What is known of how much trainings of one network differ."""
 
     deviation: float
-    """standard deviation of one training, per cent, at the mean accuracy of the front"""
+    """standard deviation of one training that errors are taken from, per cent, at the mean accuracy of the front"""
     networks: int
     """trained more than once"""
     trainings: int
     """of these networks"""
     videos: int
     """of the validation set"""
+    measured: float | None
+    """the same as the repeats alone have it, pooled over their networks; ``None`` where nothing was repeated"""
+    degrees: int
+    """of freedom of it"""
+    guessed: float
+    """share of ``deviation``'s square that is a guess from ``videos``: 1 without repeats, less with each"""
 
 
 @dataclass(frozen=True)
@@ -77,27 +77,30 @@ class Certainty:
     expected: Mapping[str, float]
     """accuracy to expect of one more training: the mean without the luck of having been picked"""
     trainings: int
-    probability: float
-    """of being on the front"""
+    probability: float | None
+    """of being on the front; ``None`` for a network outside the space or over the budget, which cannot be on it"""
 
     def as_dict(self) -> dict[str, Any]:
         """Its part of a network's JSON."""
         errors = {f"{name}_se": value for name, value in self.errors.items()}
         expected = {f"{name}_expected": value for name, value in self.expected.items()}
-        return {**errors, **expected, "n": self.trainings, "p_front": self.probability}
+        chance = {} if self.probability is None else {"p_front": self.probability}
+        return {**errors, **expected, "n": self.trainings, **chance}
 
 
 @dataclass(frozen=True)
 class Confidence:
     """Of a whole front."""
 
-    numbers: Rows
-    """``(N,)`` ascending, of the trials of all trained networks within the budget"""
+    pool: Pool
+    """all that were trained, ``N`` of them"""
+    posteriors: Mapping[str, Posterior]
+    """by accuracy that is an objective"""
     errors: Mapping[str, Floats]
     """``(N,)`` by objective, see ``Certainty``"""
     expected: Mapping[str, Floats]
-    counts: Rows
     probabilities: Floats
+    """``(N,)``, NaN outside the space and over the budget"""
     likely: tuple[Record, ...]
     """networks that are not on the front as measured but may well be, cheapest first"""
     pairs: tuple[Pair, ...]
@@ -111,117 +114,83 @@ class Confidence:
 
     def probability(self, record: Record) -> float:
         """Of being on the front; 0 for a network that is none of those that can be."""
-        sure = self.of(record.trial) if record.trial is not None else None
-        return sure.probability if sure else 0.0
+        sure = self.of(record)
+        return sure.probability or 0.0 if sure else 0.0
 
-    def of(self, trial: int) -> Certainty | None:
-        """Of the network of one trial; ``None`` for one that failed or is over the budget."""
-        place = int(np.searchsorted(self.numbers, trial))
-        if place == len(self.numbers) or self.numbers[place] != trial:
+    def of(self, record: Record) -> Certainty | None:
+        """Of one network; ``None`` for one that failed."""
+        place = self.pool.place(record)
+        if place is None:
             return None
+        chance = float(self.probabilities[place])
         return Certainty(
             {name: float(values[place]) for name, values in self.errors.items()},
             {name: float(values[place]) for name, values in self.expected.items()},
-            int(self.counts[place]),
-            float(self.probabilities[place]),
+            int(self.pool.counts[place]),
+            None if np.isnan(chance) else chance,
         )
 
 
-def confidence_of(stored: StoredStudy, feasible: Rows, front: Rows) -> Confidence | None:
-    """Of the networks in ``feasible`` with the measured front ``front`` (rows, cheapest first).
+def confidence_of(stored: StoredStudy, front: Rows) -> Confidence | None:
+    """Of all trained networks with the measured front ``front`` (rows, cheapest first).
 
     ``None`` where nothing is noisy (no accuracy is an objective), nothing was trained, or a study's records do not
     say how many videos validated it.
     """
     names = [name for name in stored.objectives if name in ACCURACIES]
-    if not names or not len(front):
+    pool = pool_of(stored, names) if len(front) else None
+    if pool is None:
         return None
-    repeated, details, videos = _details(stored, feasible, front)
-    if not videos:
-        return None
-    data = {name: _measured(stored, name, feasible, repeated, details, videos) for name in names}
-    draws = draw_fronts(list(data.values()))
-    chance = np.zeros(len(feasible))
+    data = pool.measured[names[0]]
+    draws = draw_fronts(list(pool.measured.values()))
+    chance = np.where(data.searched, 0.0, np.nan)
     chance[draws.networks] = draws.probabilities
-    order = np.argsort(_costs(stored, feasible)[:, 0], kind="stable") if _exact(stored) else np.argsort(-chance)
-    likely = feasible[[place for place in order if chance[place] >= LIKELY]]
+    order = np.argsort(data.costs[:, 0], kind="stable") if exact(stored) else np.argsort(-chance)
+    likely = stored.complete[[place for place in order if chance[place] >= LIKELY]]
     return Confidence(
-        numbers=stored.numbers[feasible],
-        errors={name: measured.errors() for name, measured in zip(names, draws.measured, strict=True)},
+        pool=pool,
+        posteriors=dict(zip(names, draws.posteriors, strict=True)),
+        errors={name: one.measured.errors() for name, one in zip(names, draws.posteriors, strict=True)},
         expected=dict(zip(names, draws.expected, strict=True)),
-        counts=data[names[0]].counts,
         probabilities=chance,
         likely=tuple(stored.records(likely[~np.isin(likely, front)])),
-        pairs=_pairs(stored, draws, feasible, front, likely),
+        pairs=_pairs(stored, draws, front, likely),
         hypervolume=_interval(stored, draws),
-        band=_band(draws) if len(names) == 1 and len(_exact(stored)) == 1 else None,
-        noise=_noise(data[names[0]], np.isin(feasible, front), details, videos),
+        band=_band(draws) if len(names) == 1 and len(exact(stored)) == 1 else None,
+        noise=noise_of(pool, names[0], np.flatnonzero(np.isin(stored.complete, front))),
     )
 
 
-def _exact(stored: StoredStudy) -> list[str]:
-    """Objectives that are no accuracies: costs, which are exact."""
-    return [name for name in stored.objectives if name not in ACCURACIES]
-
-
-def _costs(stored: StoredStudy, rows: Rows) -> Floats:
-    """``(N, C)``"""
-    return stored.values[rows][:, [name not in ACCURACIES for name in stored.objectives]]
-
-
-def _details(stored: StoredStudy, feasible: Rows, front: Rows) -> tuple[Rows, list[dict[str, Any]], int]:
-    """Rows with several trainings, their records, and how many videos validated them."""
-    again = np.flatnonzero(np.isin(stored.numbers, list(stored.repeats)))
-    if stored.trainings > 1:
-        again = np.union1d(again, feasible[:: -(-len(feasible) // DETAILED)])
-    rows = np.intersect1d(again, feasible)
-    details = stored.details(rows)
-    kept = [*details, *([] if any(details) else stored.details(front[:1]))]
-    counts = [sum(n for *_, n in record["trainings"][0].get("confusion", ())) for record in kept if record]
-    told = [bool(record) for record in details]
-    return rows[told], [record for record in details if record], max(counts, default=0)
-
-
-def _measured(
-    stored: StoredStudy, name: str, feasible: Rows, repeated: Rows, details: Sequence[Mapping[str, Any]], videos: int
-) -> Measured:
-    """One accuracy of all networks; squares of those whose trainings were not read are taken from the others."""
-    means = stored.values[feasible][:, list(stored.objectives).index(name)]
-    further = np.zeros(len(feasible), dtype=np.int64)
-    for number, found in stored.repeats.items():
-        further[stored.numbers[feasible] == number] = len(found)
-    all_of = stored.trainings + further
-    places = np.searchsorted(feasible, repeated)
-    values = [np.array([training[name] for training in record["trainings"]]) for record in details]
-    counts = np.where(np.isin(feasible, repeated), all_of, 1)
-    squares = np.zeros(len(feasible))
-    squares[places] = [float(np.square(found - found.mean()).sum()) for found in values]
-    read = Measured(_costs(stored, feasible), means, counts, squares, videos)
-    unread = all_of - counts
-    if not unread.any():
-        return read
-    return Measured(read.costs, means, counts + unread, squares + unread * read.dispersion() * read.binomial(), videos)
-
-
-def _noise(data: Measured, front: npt.NDArray[np.bool_], details: Sequence[Mapping[str, Any]], videos: int) -> Noise:
+def noise_of(pool: Pool, name: str, front: Rows) -> Noise:
+    """What the errors of the accuracy ``name`` rest on; ``front`` is of places in the pool."""
+    data = pool.measured[name]
     return Noise(
         deviation=float(np.sqrt(data.dispersion() * data.binomial()[front].mean())),
-        networks=len(details),
-        trainings=sum(len(record["trainings"]) for record in details),
-        videos=videos,
+        networks=pool.networks,
+        trainings=pool.trainings,
+        videos=data.videos,
+        measured=data.measured_deviation(),
+        degrees=data.freedom,
+        guessed=data.guessed(),
     )
 
 
-def _pairs(stored: StoredStudy, draws: Draws, feasible: Rows, front: Rows, likely: Rows) -> tuple[Pair, ...]:
-    places = np.flatnonzero(np.isin(feasible[draws.networks], np.union1d(likely, front)))
+def _pairs(stored: StoredStudy, draws: Draws, front: Rows, likely: Rows) -> tuple[Pair, ...]:
+    rows = stored.complete[draws.networks]
+    places = np.flatnonzero(np.isin(rows, np.union1d(likely, front)))
     places = places[np.argsort(-draws.probabilities[places], kind="stable")][:PAIRED]
     places = places[np.lexsort((places, *draws.costs[places].T[::-1]))]
-    records = dict(zip(places.tolist(), stored.records(feasible[draws.networks[places]]), strict=True))
-    found = []
-    for first, second in combinations(places.tolist(), 2):
-        chance = float((draws.accuracies[0][:, first] > draws.accuracies[0][:, second]).mean())
-        if OPEN[0] <= chance <= OPEN[1]:
-            found.append(Pair(records[first], records[second], chance))
+    couples = list(combinations(places.tolist(), 2))
+    if not couples:
+        return ()
+    one, other = (draws.networks[list(side)] for side in zip(*couples, strict=True))
+    chances = draws.posteriors[0].orders(one, other)
+    records = dict(zip(places.tolist(), stored.records(rows[places]), strict=True))
+    found = [
+        Pair(records[first], records[second], chance)
+        for (first, second), chance, told in zip(couples, chances.tolist(), told_apart(chances), strict=True)
+        if not told
+    ]
     on_front = set(stored.numbers[front].tolist())
 
     def rank(pair: Pair) -> tuple[bool, float]:
@@ -244,10 +213,10 @@ def _band(draws: Draws) -> Band:
 
 def _interval(stored: StoredStudy, draws: Draws) -> tuple[float, float]:
     names, point = list(stored.objectives), stored.reference_point
-    exact = _exact(stored)
-    if len(names) == 2 and len(exact) == 1:
+    costly = exact(stored)
+    if len(names) == 2 and len(costly) == 1:
         costs, best = _staircase(draws)
-        widths = np.diff(np.minimum(np.append(costs, point[exact[0]]), point[exact[0]]))
+        widths = np.diff(np.minimum(np.append(costs, point[costly[0]]), point[costly[0]]))
         (accuracy,) = (name for name in names if name in ACCURACIES)
         volumes = np.maximum(best - point[accuracy], 0.0) @ widths
     else:

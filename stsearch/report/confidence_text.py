@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stsearch.report.confidence import Certainty, Confidence
+from stsearch.report.confidence import Certainty, Confidence, Noise
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.report.words import counted
 from stsearch.search.metrics import OF_PAIRS
@@ -12,6 +12,8 @@ from stsearch.search.reading import Record
 
 _PAIRS = 4
 """Pairs that are not told apart and named, at most"""
+_GUESSED = 0.2
+"""Share of the noise that may be a guess before it is called one"""
 _LUCK = 0.5
 """Points by which the best measured accuracy must be above the expected one to be remarked on"""
 
@@ -25,18 +27,23 @@ def shown_accuracy(name: str, value: float, sure: Certainty | None) -> str:
 
 def shown_chance(sure: Certainty | None) -> str:
     """``0.62``; ``< 0.01`` and ``> 0.99`` at the ends, since draws are finite. Empty where nothing is known."""
-    if sure is None:
+    if sure is None or sure.probability is None:
         return ""
     if 0.01 <= sure.probability <= 0.99:
         return f"{sure.probability:.2f}"
     return "< 0.01" if sure.probability < 0.01 else "> 0.99"
 
 
+def chance_said(sure: Certainty | None) -> str:
+    """``, on the true front with probability 0.30``: for a headline that names one network; empty where unknown."""
+    return f", on the true front with probability {shown}" if (shown := shown_chance(sure)) else ""
+
+
 def about(pareto: Pareto) -> list[str]:
     """All that is said of a front beside its figures, one sentence each."""
     lines = [about_order(pareto)]
     if pareto.confidence is not None:
-        lines += [about_noise(pareto.confidence), told_apart(pareto.confidence), about_luck(pareto)]
+        lines += [about_noise(pareto.confidence.noise), told_apart(pareto.confidence), about_luck(pareto)]
     return [line for line in lines if line]
 
 
@@ -68,18 +75,24 @@ def told_apart(confidence: Confidence) -> str:
     return f"Not told apart in accuracy: {'; '.join(named[:_PAIRS])}{more}."
 
 
-def about_noise(confidence: Confidence) -> str:
-    """Where the standard errors come from."""
-    noise = confidence.noise
+def about_noise(noise: Noise) -> str:
+    """Where the standard errors come from, and how much of it was measured."""
     videos = counted(noise.videos, "validation video")
-    if not noise.networks:
+    if noise.measured is None:
         return (
             f"± is a guess from {videos}, since no network was trained twice: search.repeats trains near-ties again "
             "and measures it."
         )
+    of = f"{counted(noise.trainings, 'training')} of {counted(noise.networks, 'network')}"
+    if noise.guessed > _GUESSED:
+        guess = f"{100 * noise.guessed:.0f} % of that, as variance, is a guess from {videos}"
+        return (
+            f"± is the standard error of the mean of (n) trainings. One training is taken to vary by "
+            f"{noise.deviation:.1f} points. {guess}: {of} are few to go by (they vary by {noise.measured:.1f})."
+        )
     return (
         f"± is the standard error of the mean of (n) trainings; one training varies by {noise.deviation:.1f} points "
-        f"({counted(noise.trainings, 'training')} of {counted(noise.networks, 'network')}, {videos})."
+        f"({of}, {videos})."
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stsearch.report.words import counted
 from stsearch.search.evaluation import Evaluated, Result
 from stsearch.search.judging import Judgement, Scores
 
@@ -34,6 +35,13 @@ def print_evaluated(found: Evaluated, console: Console, *, per_class: bool) -> N
     for label, result in zip(labels, results, strict=True):
         table.add_row(escape(label), *_cells(result, recipe.repeats > 1))
     console.print(table)
+    for stream, result in zip(found.streams, found.results, strict=True):
+        if stream.study_mean is not None and stream.study_n > len(result.each):
+            console.print(
+                f"{stream.network}: the mean of {counted(len(result.each), 'training')}; `stsearch pareto` shows "
+                f"that of all {stream.study_n} in {stream.protocol.study}, {stream.study_mean:.1f} %.",
+                highlight=False,
+            )
     if per_class:
         console.print(_classes(found.classes, labels, results))
 

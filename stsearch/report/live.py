@@ -255,7 +255,9 @@ class Display:
 def _trained(session: Session) -> list[Mapping[str, Any]]:
     """Trained networks by their attributes; accuracies are means over repeats."""
     trials = [t for t in session.trials() if t.state == TrialState.COMPLETE]
-    means = ({n: sum(v) / len(v) for n, v in found.items()} for found in accuracies(trials, past(session)))
+    means = (
+        {n: sum(v) / len(v) for n, v in found.items()} for found in accuracies(trials, past(session), session.audited)
+    )
     return [{**trial.user_attrs, **found} for trial, found in zip(trials, means, strict=True)]
 
 

@@ -12,7 +12,7 @@ from stsearch.report.confidence_text import about, shown_accuracy, shown_chance,
 from stsearch.report.pareto import Pareto, shown_value, unit_of
 from stsearch.report.words import plain, storage_option, table
 from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, SCREEN, STOPPED, TRACE
-from stsearch.search.metrics import KEPT, METRICS, OBJECTIVES
+from stsearch.search.metrics import ACCURACIES, KEPT, METRICS, OBJECTIVES
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.space.architecture import parse_placement
@@ -71,6 +71,17 @@ def trial_note(
             f"{attributes['seed']}. MACs: closed form. FLOPs: counted by torch, "
             f"{attributes['flops_counted']:,}. Accuracy and times: measured on the proxy."
         )
+    if number in stored.repeats:
+        means = {
+            n: stored.mean(number, n, attributes[n]) for n in stored.objectives if n in ACCURACIES and n in attributes
+        }
+        said = ", ".join(metric(name, value) for name, value in means.items())
+        parts.append(
+            f"These are the figures of its own evaluation. Over all {stored.count(number)} trainings of the network, "
+            f"whose mean tables and plots of the front show: {said}."
+        )
+    elif stored.trainings > 1 and state == "COMPLETE":
+        parts.append(f"Its accuracies are means over {stored.trainings} trainings.")
     if CONTINUES in attributes:
         parts.append(f"Takes up the training of trial {attributes[CONTINUES]}, which is part of these figures.")
     if TRACE in attributes:
@@ -129,6 +140,9 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
         if pareto.front
         else "No finished network keeps the budget yet.",
         f"and {more} more" if more > 0 else "",
+        "Accuracies here are means over all (n) trainings of a network, values of a trial those of its own evaluation."
+        if stored.repeats
+        else "",
         *(plain(line) for line in about(pareto)),
         f"Hypervolume {shown_volume(pareto)} up to "
         + ", ".join(metric(name, value) for name, value in pareto.reference_point.items())

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from stsearch.profiling.against import Disagreement
 from stsearch.report.axes import TITLES
 from stsearch.report.charts import confusion_counts
+from stsearch.report.confidence_text import chance_said
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
 from stsearch.report.effects import Effects
@@ -234,13 +235,15 @@ class Report:
         if not self.front:
             return f"{trained} trained, and none of them keeps the budget: the front is empty."
         first, last = self.front[0], self.front[-1]
+        sure = chance_said(self.pareto.certainty(first.record))
         if self.complete == 1:
             return f"1 network trained, so there is nothing to compare it with: {self.said(first)}."
         if len(self.pareto.objectives) == 1:
             (name,) = self.pareto.objectives
             return f"{trained} trained; the best in {TITLES[name]} is {self.said(first)}."
         if len(self.front) == 1:
-            return f"{trained} trained; one is better than all others in every objective: {self.said(first)}."
+            better = "one was measured better than all others in every objective"
+            return f"{trained} trained; {better}: {self.said(first)}{sure}."
         return (
             f"{trained} trained, {len(self.front)} of them on the front: from {self.said(first)} to {self.said(last)}."
         )

@@ -84,7 +84,7 @@ class Pareto:
 
     def certainty(self, record: Record) -> Certainty | None:
         """How sure a network's accuracy and place are, if that is known."""
-        return self.confidence.of(record.trial) if self.confidence and record.trial is not None else None
+        return self.confidence.of(record) if self.confidence else None
 
     @property
     def spared(self) -> str:
@@ -146,10 +146,7 @@ class Pareto:
             "learning": {**self.learning.as_dict(), "said": warnings(self.learning)} if self.learning else None,
             "references": [
                 {
-                    "network": r.network,
-                    "trial": r.trial,
-                    "architecture": r.architecture,
-                    **r.metrics,
+                    **self._row(r),
                     "feasible": r.feasible,
                     "dominated_by": self.dominated_by(r),
                     "dominates": self.dominates(r),
@@ -265,7 +262,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         ),
         halved=halving,
         screened=screen,
-        confidence=confidence_of(stored, feasible, kept),
+        confidence=confidence_of(stored, kept),
         learnt=Lazy(lambda: learning_of(stored, kept)),
     )
 

@@ -232,7 +232,9 @@ def _hover(pareto: Pareto, record: Record) -> str:
     sure = pareto.certainty(record)
     about = "".join(f"<br>standard error of {TITLES[n]}: {e:.1f} %" for n, e in sure.errors.items()) if sure else ""
     if sure:
-        about += f"<br>trainings: {sure.trainings}<br>probability of being on the front: {sure.probability:.2f}"
+        about += f"<br>trainings: {sure.trainings}"
+        if sure.probability is not None:
+            about += f"<br>probability of being on the front: {sure.probability:.2f}"
     return f"<b>{escape(record.network)}</b><br>{escape(record.architecture)}<br>{trial}<br>{metrics}{about}"
 
 

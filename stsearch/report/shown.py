@@ -63,6 +63,7 @@ class ShownStorage(_CachedStorage):
         if self._standing is None or time.monotonic() - self._read_at > _FRESH_S:
             stored = read_study(self._name, self._url)
             if self._standing is None or _moved(self._standing.stored, stored):
+                self._notes.clear()
                 pareto = pareto_of(stored)
                 self._standing = _Standing(stored, pareto, study_note(stored, pareto), _plot(pareto))
             self._read_at = time.monotonic()

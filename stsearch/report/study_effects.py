@@ -51,7 +51,7 @@ def study_effects(
         cost_of=partial(_cost, stored.target_clip, stored.classes, names[1]) if names[1] in COSTS else None,
         accuracy_of=pareto.accuracy_of,
     )
-    most = max((stored.trainings + len(more) for more in stored.repeats.values()), default=stored.trainings)
+    most = max(map(stored.count, stored.repeats), default=stored.trainings)
     return replace(found_effects, trainings=stored.trainings, most_trainings=most)
 
 

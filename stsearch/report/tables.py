@@ -147,16 +147,13 @@ def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
             place += f", dominates {len(over)} of the {len(pareto.front)} on the front"
         if not record.feasible:
             place += " (over budget)"
-        table.add_row(record.network, *_cells(record, columns), place)
+        sure = pareto.certainty(record)
+        table.add_row(record.network, *(shown_accuracy(name, record.metrics[name], sure) for name in columns), place)
     return table
 
 
 def _trial(record: Record) -> str:
     return "" if record.trial is None else str(record.trial)
-
-
-def _cells(record: Record, columns: Sequence[str]) -> list[str]:
-    return [shown_value(name, record.metrics[name]) for name in columns]
 
 
 def pareto_csv(pareto: Pareto) -> str:

@@ -50,10 +50,15 @@ TRACE = "trace"
 
 REPEATS = ":repeats"
 """After a study's name: Optuna's study of the further trainings of its networks. No user can give such a name."""
+SETTINGS = "settings"
+"""Of a study of an audit's trainings: everything that changes their results (``stsearch.search.audit``)."""
 REPEAT_OF = "repeat_of"
 """Of a further training: number of the trial of its network."""
 REPEAT = "repeat"
 """Of a further training: which one of its network, counted from 0 over all of them."""
+
+VIDEOS = "videos"
+"""In ``SPEC``, validation videos of the study's data; studies of earlier versions have none."""
 
 RECORD = "stsearch:record"
 """System attribute: everything that training found."""

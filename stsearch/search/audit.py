@@ -35,7 +35,7 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, WORKER
+from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, SETTINGS, WORKER
 from stsearch.search.fitting import difference
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
@@ -52,8 +52,6 @@ AUDIT, RETEST = "audit", "retest"
 """Parts: the higher fidelity, with the scores; the search's own one with another seed."""
 PART = "part"
 """User attribute of a companion's trial."""
-SETTINGS = "settings"
-"""User attribute of a companion: ``Plan.settings``."""
 CLIPS = 32
 """of the scores that look at clips"""
 PATIENCE_S = 6 * 3600

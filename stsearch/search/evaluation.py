@@ -102,10 +102,16 @@ class Stream:
     network: str
     architecture: Architecture
     protocol: Protocol
+    study_mean: float | None = None
+    """video@1 of the network in its study, per cent, which ``pareto`` shows; ``None`` where it is of none"""
+    study_n: int = 0
+    """trainings that this is the mean of"""
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain data."""
+        known = {} if self.study_mean is None else {"study_mean": self.study_mean, "study_n": self.study_n}
         return {
+            **known,
             "network": self.network,
             "architecture": self.architecture.id,
             "modality": self.protocol.modality,

@@ -6,272 +6,38 @@ needs their values, and the attributes of a few.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 
 from stsearch.errors import UserError, quoted, unknown
-from stsearch.evaluate.earlier import as_begun
 from stsearch.resources import find, names
 from stsearch.search.attributes import (
     ARCHITECTURE,
     FORMAT,
-    INTERRUPTED,
     METRIC_NAMES,
-    NETWORK,
-    REASON,
-    REFERENCE,
     REFERENCE_POINT,
     REPEATS,
     SPEC,
 )
-from stsearch.search.metrics import METRICS
 from stsearch.search.place import exists, shown
 from stsearch.search.recognise import check_whole
 from stsearch.search.rows import (
-    SPOILED,
-    all_loaded,
-    in_parts,
-    is_reference,
     numbers_of,
     sound_states,
     study_attributes,
-    study_id,
     trial_columns,
 )
-from stsearch.search.stored_records import join_references, records_of
-from stsearch.search.stored_repeats import Repeat, joined, read_repeats
-from stsearch.search.tables import STUDIES, SYSTEM, TRIALS, USER, reading
-from stsearch.space.architecture import Architecture, parse_placement
-from stsearch.space.blueprint import ClipShape
-
-Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One trained network: a trial of the study or a reference outside the space."""
-
-    trial: int | None
-    """number of the trial; ``None`` for a reference"""
-    architecture: str
-    network: str
-    metrics: Mapping[str, float]
-    """accuracies of the proxy (per cent), costs of the target"""
-    feasible: bool
-    """whether it keeps the budget"""
-
-    def parsed(self) -> Architecture:
-        """Its architecture."""
-        return parse_placement(self.architecture)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial that did not become a network of the front: it failed, or was pruned."""
-
-    trial: int
-    network: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class StoredStudy:
-    """A study as its storage holds it at one moment. Rows are trials by number."""
-
-    url: str
-    name: str
-    study_id: int
-    """Optuna's number of it in this storage"""
-    user_attributes: dict[str, Any]
-    objectives: dict[str, str]
-    """name to ``maximize`` or ``minimize``, in the order of the values"""
-    trial_ids: Rows
-    """``(N,)``"""
-    numbers: Rows
-    """``(N,)``"""
-    states: npt.NDArray[np.str_]
-    """``(N,)``, COMPLETE, FAIL, PRUNED, RUNNING or WAITING"""
-    values: npt.NDArray[np.float64]
-    """``(N, objectives)``, NaN where there is none; accuracies are means over all trainings of a network"""
-    feasible: npt.NDArray[np.bool_]
-    """``(N,)``, whether no constraint is broken"""
-    repeats: Mapping[int, tuple[Repeat, ...]]
-    """number of a trial to the further trainings of its network"""
-
-    @property
-    def resolved(self) -> dict[str, Any]:
-        """The specification that it was begun with, all defaults filled in."""
-        resolved: dict[str, Any] = self.user_attributes[SPEC]["resolved"]
-        return {**resolved, "evaluate": as_begun(resolved["evaluate"])}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What may not change while it lives."""
-        identity: dict[str, Any] = self.user_attributes[SPEC]["identity"]
-        return {**identity, "evaluate": as_begun(identity["evaluate"])}
-
-    @property
-    def class_names(self) -> list[str]:
-        """Classes of its data."""
-        names: list[str] = self.user_attributes[SPEC]["classes"]
-        return names
-
-    @property
-    def classes(self) -> int:
-        """Classes of the target: of its classifier, and so of its cost."""
-        return self.identity["target"]["classes"] or len(self.class_names)
-
-    @property
-    def target_clip(self) -> ClipShape:
-        """The clip that costs are of."""
-        return self._clip("target")
-
-    @property
-    def proxy_clip(self) -> ClipShape:
-        """The clip that accuracies are of."""
-        return self._clip("proxy")
-
-    def _clip(self, section: str) -> ClipShape:
-        given = self.identity[section]
-        channels = 2 if self.identity["data"].get("modality") == "flow" else 3
-        return ClipShape(channels, given["frames"], given["size"], given["size"])
-
-    @property
-    def reference_point(self) -> dict[str, float]:
-        """Worst corner for the hypervolume, by objective."""
-        point: dict[str, float] = self.user_attributes[REFERENCE_POINT]
-        return point
-
-    @cached_property
-    def complete(self) -> Rows:
-        """Rows of trained networks."""
-        return np.flatnonzero((self.states == "COMPLETE") & ~np.isnan(self.values).any(1))
-
-    def rows(self, state: str) -> Rows:
-        """Rows in one state."""
-        return np.flatnonzero(self.states == state)
-
-    @property
-    def spoiled(self) -> str:
-        """A line about the trained networks that cannot be read, where there are any."""
-        numbers = ", ".join(map(str, self.numbers[self.states == "SPOILED"][:10]))
-        return f"trials whose rows in the database are damaged are left out: {numbers}" if numbers else ""
-
-    def attributes(
-        self, keys: Sequence[str], rows: Rows | None = None, *, system: bool = False
-    ) -> list[dict[str, Any]]:
-        """Attributes ``keys`` of the trials in ``rows`` (all of them by default), one dict each."""
-        table = SYSTEM if system else USER
-        chosen = np.arange(len(self.trial_ids)) if rows is None else rows
-        found: dict[int, dict[str, Any]] = {int(self.trial_ids[row]): {} for row in chosen}
-        query = sa.select(table.c.trial_id, table.c.key, table.c.value_json).where(table.c.key.in_(keys))
-        with reading(self.url) as connection:
-            for part in in_parts(connection, self.name, query, table, list(found), len(self.trial_ids)):
-                rows_read = part.all()
-                values = all_loaded([text for *_, text in rows_read])
-                for (trial_id, key, _), value in zip(rows_read, values, strict=True):
-                    if trial_id in found and value is not SPOILED:
-                        found[trial_id][key] = value
-        return [found[int(self.trial_ids[row])] for row in chosen]
-
-    def find(self, key: str, values: Sequence[Any]) -> Rows:
-        """Rows whose user attribute ``key`` is one of ``values``."""
-        query = (
-            sa.select(USER.c.trial_id)
-            .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
-            .where(TRIALS.c.study_id == study_id(self.name))
-            .where(USER.c.key == key, USER.c.value_json.in_([json.dumps(value) for value in values]))
-        )
-        with reading(self.url) as connection:
-            ids = [row[0] for row in connection.execute(query)]
-        return np.flatnonzero(np.isin(self.trial_ids, ids))
-
-    def records(self, rows: Rows) -> list[Record]:
-        """The networks trained in ``rows``, in that order; trials without an architecture are left out."""
-        found = self.attributes([ARCHITECTURE, NETWORK, *METRICS], rows)
-        return [
-            Record(
-                int(self.numbers[row]),
-                attributes[ARCHITECTURE],
-                attributes.get(NETWORK, attributes[ARCHITECTURE]),
-                {
-                    **dict(zip(self.objectives, self.values[row].tolist(), strict=True)),
-                    **{
-                        name: self.mean(int(self.numbers[row]), name, attributes[name])
-                        for name in METRICS
-                        if name in attributes
-                    },
-                },
-                bool(self.feasible[row]),
-            )
-            for row, attributes in zip(rows, found, strict=True)
-            if ARCHITECTURE in attributes
-        ]
-
-    def mean(self, number: int, name: str, first: float) -> float:
-        """A metric of a trial's network over all its trainings; ``first`` is what its evaluation found."""
-        again = [repeat.accuracies[name] for repeat in self.repeats.get(number, ()) if name in repeat.accuracies]
-        return (self.trainings * first + sum(again)) / (self.trainings + len(again)) if again else first
-
-    @property
-    def trainings(self) -> int:
-        """Trainings of every network in its evaluation, without further ones."""
-        return int(self.identity["evaluate"].get("repeats", 1))
-
-    def details(self, rows: Rows) -> list[dict[str, Any]]:
-        """Everything that training found, for the trials in ``rows``; empty where nothing is kept.
-
-        ``trainings`` and ``seeds`` are those of all trainings, ``seconds`` their sum; the rest is of the first.
-        """
-        ids = self.trial_ids[rows].tolist()
-        repeats = [self.repeats.get(int(self.numbers[row]), ()) for row in rows]
-        kept = records_of(self.url, [*ids, *(repeat.trial_id for found in repeats for repeat in found)])
-        return [
-            joined(kept.get(own, {}), [kept[repeat.trial_id] for repeat in found if repeat.trial_id in kept])
-            for own, found in zip(ids, repeats, strict=True)
-        ]
-
-    def references(self) -> list[Record]:
-        """Trained networks outside the space."""
-        return [
-            Record(
-                None,
-                value[ARCHITECTURE],
-                value[NETWORK],
-                {**{name: value[name] for name in METRICS if name in value}, **value["metrics"]},
-                value["feasible"],
-            )
-            for key, value in self.user_attributes.items()
-            if key.startswith(REFERENCE) and is_reference(value)
-        ]
-
-    def ended(self, state: str) -> list[Ended]:
-        """Trials that failed for a reason of their own (``FAIL``) or were ``PRUNED``."""
-        rows = self.rows(state)
-        found = zip(rows, self.attributes([NETWORK, REASON, INTERRUPTED], rows), strict=True)
-        return [
-            Ended(int(self.numbers[row]), a.get(NETWORK, "?"), a.get(REASON, "unknown"))
-            for row, a in found
-            if REASON in a and not a.get(INTERRUPTED)
-        ]
-
-    def times(self) -> tuple[list[str], list[str]]:
-        """When each trial began and ended, UTC, as sortable text; empty where it has not."""
-        with reading(self.url) as connection:
-            query = sa.select(TRIALS.c.trial_id, TRIALS.c.datetime_start, TRIALS.c.datetime_complete).where(
-                TRIALS.c.study_id == study_id(self.name)
-            )
-            found = {row[0]: (str(row[1] or ""), str(row[2] or "")) for row in connection.execute(query)}
-        both = [found.get(int(trial_id), ("", "")) for trial_id in self.trial_ids]
-        return [start for start, _ in both], [end for _, end in both]
+from stsearch.search.stored import Ended as Ended
+from stsearch.search.stored import Record as Record
+from stsearch.search.stored import Rows as Rows
+from stsearch.search.stored import StoredStudy as StoredStudy
+from stsearch.search.stored_records import join_references
+from stsearch.search.stored_repeats import audit_repeats, read_repeats
+from stsearch.search.tables import STUDIES, reading
 
 
 def study_place(name: str, storage: str | None) -> tuple[str, str]:
@@ -306,6 +72,7 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
     with reading(url) as connection:
         check_whole(connection, url)
         stored = _read(connection, study_name, url)
+    stored = _with_audits(stored)
     space = stored.user_attributes[SPEC]["space"]
     if space["plugins"]:
         from stsearch.space.search_space import load_plugins
@@ -360,10 +127,23 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         numbers=np.array(numbers, dtype=np.int64),
         states=np.array(states, dtype="U8"),
         values=values,
+        first=values,
         feasible=np.asarray(~(constraints > 0).any(0)),
         repeats=read_repeats(connection, known[name + REPEATS]) if name + REPEATS in known else {},
     )
-    for number in stored.repeats:
-        for row in np.flatnonzero(stored.numbers == number):
-            values[row] = [stored.mean(number, *pair) for pair in zip(objectives, values[row], strict=True)]
-    return stored
+    return stored.with_repeats(stored.repeats)
+
+
+def _with_audits(stored: StoredStudy) -> StoredStudy:
+    """``stored`` with the trainings of its audits at its own fidelity among its networks' own."""
+    audited = audit_repeats(stored.url, stored.name, stored.identity)
+    if not audited:
+        return stored
+    repeats = dict(stored.repeats)
+    rows = np.intersect1d(stored.find(ARCHITECTURE, list(audited)), stored.complete)
+    inside = zip(rows, stored.attributes([ARCHITECTURE], rows), strict=True)
+    of: dict[str, int | str] = {found[ARCHITECTURE]: int(stored.numbers[row]) for row, found in inside}
+    for architecture, found in audited.items():
+        of_network = of.get(architecture, architecture)
+        repeats[of_network] = (*repeats.get(of_network, ()), *found)
+    return stored.with_repeats(repeats)

@@ -40,6 +40,7 @@ from stsearch.search.records import keep_record, plain
 from stsearch.search.session import Session, bury_trials
 from stsearch.search.shown import Begun
 from stsearch.search.storage import this_worker
+from stsearch.search.stored_repeats import Repeat as Audited
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.stats.draws import draw_fronts, gains, measured
@@ -141,7 +142,7 @@ def next_repeat(session: Session) -> Repeat | None:
     networks = [t for t in session.trials() if t.state == TrialState.COMPLETE and _feasible(session, t)]
     if len(networks) < 2:
         return None
-    found = accuracies(networks, trials)
+    found = accuracies(networks, trials, session.audited)
     failed = {t.user_attrs[REPEAT_OF] for t in trials if failed_by_itself(t)}
     best: tuple[float, int, str, int] | None = None
     for place, gain, count in _gains(session, networks, found):
@@ -156,8 +157,13 @@ def _feasible(session: Session, trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in session.excess(trial.user_attrs).values())
 
 
-def accuracies(networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial]) -> list[dict[str, tuple[float, ...]]]:
-    """Per network, accuracies of all its trainings by name; a repeat that is running is taken to find their mean."""
+def accuracies(
+    networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial], audited: Mapping[str, Sequence[Audited]]
+) -> list[dict[str, tuple[float, ...]]]:
+    """Per network, accuracies of all its trainings by name, whoever asked for them.
+
+    ``audited`` are those of audits by architecture. A repeat that is running is taken to find the mean of the others.
+    """
     ended: dict[int, list[FrozenTrial]] = {}
     running: Counter[int] = Counter()
     for trial in repeats:
@@ -168,7 +174,11 @@ def accuracies(networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial]) 
     found = []
     for network in networks:
         mine = ended.get(network.number, [])
-        known = {name: (*own, *(t.user_attrs[name] for t in mine)) for name, own in trainings_of(network).items()}
+        also = [one for one in audited.get(network.user_attrs[ARCHITECTURE], ()) for _ in range(one.trainings)]
+        known = {
+            name: (*own, *(t.user_attrs[name] for t in mine), *(one.accuracies[name] for one in also))
+            for name, own in trainings_of(network).items()
+        }
         awaited = running[network.number]
         found.append({name: (*values, *[sum(values) / len(values)] * awaited) for name, values in known.items()})
     return found
@@ -264,7 +274,8 @@ def _objective(
 def _finished(session: Session, number: int) -> Mapping[str, tuple[float, ...]]:
     """Accuracies of the trainings that the network of trial ``number`` has had by now, by name."""
     network = next(trial for trial in session.trials() if trial.number == number)
-    return accuracies([network], [trial for trial in past(session) if trial.state == TrialState.COMPLETE])[0]
+    ended = [trial for trial in past(session) if trial.state == TrialState.COMPLETE]
+    return accuracies([network], ended, session.audited)[0]
 
 
 def _done(

@@ -27,7 +27,17 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.asked import grown
-from stsearch.search.attributes import FOLDER, FORMAT, INTERRUPTED, REASON, REFERENCE, REFERENCE_POINT, SPEC, WORKER
+from stsearch.search.attributes import (
+    FOLDER,
+    FORMAT,
+    INTERRUPTED,
+    REASON,
+    REFERENCE,
+    REFERENCE_POINT,
+    SPEC,
+    VIDEOS,
+    WORKER,
+)
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
 from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
@@ -38,6 +48,7 @@ from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
+from stsearch.search.stored_repeats import Repeat, audit_repeats
 from stsearch.search.tally import Tally
 from stsearch.search.workers import Silence
 from stsearch.space.architecture import Architecture
@@ -67,6 +78,8 @@ class Session:
     """trials that there were when it was opened: their failures do not stop this run"""
     repeats: OptunaStudy | None = None
     """further trainings of its networks, once there are any"""
+    audited: Mapping[str, tuple[Repeat, ...]] = field(default_factory=dict)
+    """trainings that audits made at its fidelity before it was opened, by architecture"""
     own: str = ""
     """what is in the names of its folders of files, see ``FOLDER``"""
     exhausted: bool = False
@@ -232,7 +245,10 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     sampler.view = partial(_view, study)
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
     first = len(optuna_study.get_trials(deepcopy=False))
-    return Session(study, storage, optuna_study, sampler, lock, data, device, first=first, own=own, more=more)
+    audited = audit_repeats(study.storage_url, study.name, identity) if already is not None else {}
+    return Session(
+        study, storage, optuna_study, sampler, lock, data, device, first=first, audited=audited, own=own, more=more
+    )
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
@@ -262,7 +278,7 @@ def _create_or_load(
     resolved = study.spec.model_dump(exclude={"storage"})
     space = {"name": study.space.name, "plugins": list(study.space.plugins), "folder": study.space.folder}
     stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space}
-    stored_spec |= {"classes": data.classes, "notes": data.notes}
+    stored_spec |= {"classes": data.classes, "notes": data.notes, VIDEOS: len(data.splits["val"])}
     stored_spec |= {"repeats": getattr(study.spec.evaluate, "repeats", 1) + more}
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
     return optuna_study

@@ -8,7 +8,8 @@ of ``f`` and of the spread ``t`` is computed on a grid with ``b`` integrated out
 Analysis, 3rd ed., sections 5.4 and 15), the rest is drawn. So a network that was trained once borrows its noise
 from those that were trained more often, few repeats give wide tails, and the luck of the best is taken off.
 
-Accuracies are per cent. Numpy only: workers decide with this, and tables show it.
+Every printed standard error, every probability and every pair that is called told apart comes from here: workers
+decide with it, and ``pareto``, ``audit``, reports and the dashboard show it. Accuracies are per cent.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 GUESS, GUESS_WEIGHT = 2.0, 3.0
 """Dispersion before anything was repeated, and the degrees of freedom that this counts for: it may well be 6."""
@@ -32,6 +35,12 @@ CUT = 2.5
 SPREAD, SPREAD_BELOW, SPREAD_ABOVE = 2.5, 0.8, 2.0
 """Prior of the networks' spread around the trend: its mode in points, and the standard deviations of its log below
 and above. A spread of nothing is unlikely, however well few noisy trainings agree with it (Gelman, 2006)."""
+TOLD = 0.975
+"""Two networks are told apart where one is better with this probability: a 95 % interval leaves out no difference"""
+_NO_WEIGHT = 1e-7
+"""Cells of the grid below it are left out where pairs are compared"""
+_AT_ONCE = 256
+"""Pairs whose probabilities are computed at a time"""
 _LOG_STEPS = np.linspace(-4.0, 4.0, 25)
 _SPREADS = np.geomspace(0.02, 4.0, 24)
 
@@ -52,6 +61,14 @@ class Measured:
     """of the validation set"""
     expected: Floats | None = None
     """``(N,)``, per cent: the accuracies that ``binomial`` is taken at; ``None``: the measured ones"""
+    within: Bools | None = None
+    """``(N,)`` networks of the search, that trend and spread are about; others (outside the space, over the budget)
+    stand for themselves alone. ``None``: all, and so where there is none"""
+
+    @property
+    def searched(self) -> Bools:
+        """``(N,)`` ``within`` as it is used."""
+        return np.ones(len(self.means), dtype=bool) if self.within is None or not self.within.any() else self.within
 
     @property
     def freedom(self) -> int:
@@ -68,6 +85,14 @@ class Measured:
         """Variance of a training in units of the binomial one, shrunk towards ``GUESS``."""
         spread = float((self.squares / self.binomial()).sum())
         return (GUESS_WEIGHT * GUESS + spread) / (GUESS_WEIGHT + self.freedom)
+
+    def measured_deviation(self) -> float | None:
+        """Standard deviation of one training as the repeats alone have it, in points; ``None`` without repeats."""
+        return float(np.sqrt(self.squares.sum() / self.freedom)) if self.freedom else None
+
+    def guessed(self) -> float:
+        """Share of ``dispersion`` that is ``GUESS`` and no measurement."""
+        return GUESS_WEIGHT / (GUESS_WEIGHT + self.freedom)
 
     def variances(self) -> Floats:
         """``(N,)`` variance of one training of each network, shrunk to the pooled one."""
@@ -87,8 +112,8 @@ class Posterior:
     """with the accuracies expected by a first fit"""
     design: Floats
     """``(N, K)`` the trend's terms"""
-    outside: npt.NDArray[np.bool_]
-    """``(N,)`` networks far below the trend, about which it says nothing"""
+    outside: Bools
+    """``(N,)`` networks far below the trend or not of the search, about which it says nothing"""
     weights: Floats
     """``(G,)`` of the grid's cells, summing to 1"""
     dispersions: Floats
@@ -122,6 +147,32 @@ class Posterior:
             self._shrink(self.measured.errors() ** 2, spread, self.weights @ self.trends, everyone)[1], 0.0, 100.0
         )
 
+    def orders(self, first: Ints, second: Ints) -> Floats:
+        """``(P,)`` probability that network ``first`` ``(P,)`` is truly more accurate than ``second`` ``(P,)``.
+
+        Summed over the grid, not drawn: the same pair has the same figure whoever else is looked at.
+        """
+        parts = range(0, len(first), _AT_ONCE)
+        found = [self._orders(first[k : k + _AT_ONCE], second[k : k + _AT_ONCE]) for k in parts]
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def _orders(self, first: Ints, second: Ints) -> Floats:
+        cells = np.flatnonzero(self.weights > _NO_WEIGHT)
+        weights, spreads = self.weights[cells], self.spreads[cells, None]
+        trends, roots = self.trends[cells], self.roots[cells]
+        centre, variance = np.zeros((len(cells), len(first))), np.zeros((len(cells), len(first)))
+        slopes = np.zeros((len(cells), len(first), trends.shape[1]))
+        for sign, networks in ((1.0, first), (-1.0, second)):
+            counts = self.measured.counts[networks]
+            pooled = (ALIKE - 2) * self.dispersions[cells, None] * self.measured.binomial()[networks]
+            error = (pooled + self.measured.squares[networks]) / (ALIKE + counts - 3) / counts
+            share, middle = self._shrink(error, spreads, trends, networks)
+            centre += sign * middle
+            variance += share * error
+            slopes += sign * (1 - share)[..., None] * self.design[networks]
+        variance += np.square(np.einsum("gpi,gij->gpj", slopes, roots)).sum(2)
+        return np.asarray(weights @ ndtr(centre / np.sqrt(variance)) / weights.sum())
+
     def _shrink(self, variance: Floats, spread: Floats, trend: Floats, networks: Ints) -> tuple[Floats, Floats]:
         """Weights of the measured means against the trend, and what comes of both."""
         share = np.where(self.outside[networks], 1.0, spread**2 / (spread**2 + variance))
@@ -153,8 +204,11 @@ def fit(data: Measured) -> Posterior:
 
 
 def _fit(data: Measured) -> Posterior:
-    design, rough = terms(data.costs)
-    order = np.argsort(data.costs[:, 0], kind="stable") if data.costs.shape[1] else np.arange(len(data.means))
+    inside = np.flatnonzero(data.searched)
+    own, rough = terms(data.costs[inside])
+    design = np.zeros((len(data.means), own.shape[1]))
+    design[inside] = own
+    order = inside[np.argsort(data.costs[inside, 0], kind="stable")] if data.costs.shape[1] else inside
     chosen = order[:: -(-len(order) // FITTED)]
     chosen = chosen[_typical(design[chosen][:, rough <= 2], data.means[chosen])]  # bends would follow the blind
     x, y = design[chosen], data.means[chosen]
@@ -170,13 +224,13 @@ def _fit(data: Measured) -> Posterior:
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
     far = CUT * np.sqrt(weights @ spreads**2 + data.errors() ** 2)
-    outside = data.means < design @ (weights @ trends) - far
+    outside = ~data.searched | (data.means < design @ (weights @ trends) - far)
     values, vectors = np.linalg.eigh(covariance)
     roots = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
     return Posterior(data, design, outside, weights, dispersions, spreads, trends, roots)
 
 
-def _typical(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
+def _typical(x: Floats, y: Floats) -> Bools:
     """Which networks are not far below the trend of the others."""
     keep = np.ones(len(y), dtype=bool)
     for _ in range(5):
@@ -200,3 +254,8 @@ def _grid(data: Measured, rest: Floats, noise: Floats) -> tuple[Floats, Floats, 
     prior = -0.5 * freedom * (log_f + data.dispersion() / np.exp(log_f))
     prior -= 0.5 * np.square(away / np.where(away < 0, SPREAD_BELOW, SPREAD_ABOVE))
     return np.exp(log_f), t, prior
+
+
+def told_apart(probability: Floats) -> Bools:
+    """Whether an order of such a probability ``(P,)``, as of ``Posterior.orders``, is one to speak of."""
+    return np.asarray(np.maximum(probability, 1 - probability) >= TOLD)

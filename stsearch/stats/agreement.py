@@ -1,22 +1,18 @@
 """How far two measurements of the same networks agree, and which networks one of them tells apart.
 
-numpy and scipy alone. Rank correlations and their intervals are ``stsearch.stats.ranks``.
+Rank correlations and their intervals are ``stsearch.stats.ranks``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from stsearch.stats.accuracy import Ints, Posterior, told_apart
 from stsearch.stats.ranks import LEAST_FOR_INTERVAL, RESAMPLES, UNDEFINED, Floats, tau_b, varies
-
-FALSE_SHARE = 0.05
-"""Of the pairs that are said to be told apart, the share that may be noise (expected, at most)."""
 
 
 @dataclass(frozen=True)
@@ -52,42 +48,6 @@ def tau_difference(one: Floats, other: Floats, reference: Floats, seed: int = 0,
 
 
 @dataclass(frozen=True)
-class Noise:
-    """What a network's figure would vary by if it were measured again."""
-
-    standard_errors: Floats
-    """``(n,)``, per cent"""
-    between_trainings: float | None
-    """standard deviation of one training with another seed, pooled over networks; ``None`` without repeats"""
-    degrees: int
-    """of freedom of it; 0 without repeats"""
-    floor: Floats
-    """``(n,)``, binomial standard error of the validation videos, per cent"""
-
-
-def noise_of(
-    figures: Sequence[float], trainings: Sequence[Sequence[float]], counted: Sequence[int], videos: int
-) -> Noise:
-    """Standard errors of ``figures`` ``(n,)`` (per cent of ``videos`` validation videos).
-
-    ``trainings`` are all figures of single trainings of each network at this fidelity, of which a
-    figure is the mean of ``counted``. Where some networks have several, their variance is pooled, as
-    two or three of one network tell little. The binomial error is the floor: trainings measured on
-    the same videos do not show what other videos would change.
-    """
-    hits = np.asarray(figures, dtype=np.float64) / 100 * videos
-    share = (hits + 1) / (videos + 2)  # Laplace: no error of 0 at 0 and 100 %
-    floor = 100 * np.sqrt(share * (1 - share) / videos)
-    repeated = [np.asarray(group, dtype=np.float64) for group in trainings if len(group) > 1]
-    degrees = sum(len(group) - 1 for group in repeated)
-    if not degrees:
-        return Noise(floor, None, 0, floor)
-    pooled = float(np.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in repeated) / degrees))
-    errors = pooled / np.sqrt(np.asarray(counted, dtype=np.float64))
-    return Noise(np.maximum(errors, floor), pooled, degrees, floor)
-
-
-@dataclass(frozen=True)
 class Pair:
     """Two networks, by their numbers."""
 
@@ -97,41 +57,27 @@ class Pair:
     """of ``one`` less ``other``"""
     standard_error: float
     p: float
-    """two-sided, of no difference"""
+    """twice the probability that the order is the other one"""
     told_apart: bool
     agrees: bool | None
     """whether the reference orders them alike; ``None`` where either calls them equal"""
 
 
-def pairs_of(figures: Floats, noise: Noise, reference: Floats) -> tuple[Pair, ...]:
-    """Every pair of networks: whether ``figures`` tell it apart, and whether ``reference`` orders it alike.
-
-    Student's t with the degrees of freedom of the repeats (normal without), and Benjamini and
-    Hochberg's rule (1995) over all pairs: of those told apart at most 5 % are expected to be noise.
-    """
-    couples = list(combinations(range(len(figures)), 2))
+def pairs_of(posterior: Posterior, networks: Ints, reference: Floats) -> tuple[Pair, ...]:
+    """Every pair of ``networks`` ``(n,)``: whether ``posterior`` tells it apart, and ``reference`` orders it alike."""
+    couples = list(combinations(range(len(networks)), 2))
     if not couples:
         return ()
     one, other = (np.array(side) for side in zip(*couples, strict=True))
+    figures, errors = posterior.measured.means[networks], posterior.measured.errors()[networks]
     apart = figures[one] - figures[other]
-    errors = np.hypot(noise.standard_errors[one], noise.standard_errors[other])
-    law = stats.t(noise.degrees) if noise.degrees else stats.norm()
-    p = 2 * law.sf(np.abs(apart) / errors)
-    told = false_discovery(p)
+    chance = posterior.orders(networks[one], networks[other])
     order = np.sign(apart) * np.sign(reference[one] - reference[other])
+    rows = zip(couples, apart, np.hypot(errors[one], errors[other]), chance, told_apart(chance), order, strict=True)
     return tuple(
-        Pair(a, b, float(d), float(e), float(q), bool(t), None if o == 0 else bool(o > 0))
-        for (a, b), d, e, q, t, o in zip(couples, apart, errors, p, told, order, strict=True)
+        Pair(a, b, float(d), float(e), float(2 * min(p, 1 - p)), bool(t), None if o == 0 else bool(o > 0))
+        for (a, b), d, e, p, t, o in rows
     )
-
-
-def false_discovery(p: Floats, share: float = FALSE_SHARE) -> npt.NDArray[np.bool_]:
-    """Which hypotheses ``(m,)`` Benjamini and Hochberg's rule rejects."""
-    count = len(p)
-    below = np.sort(p) <= share * np.arange(1, count + 1) / count
-    if not below.any():
-        return np.zeros(count, dtype=bool)
-    return np.asarray(p <= np.sort(p)[np.flatnonzero(below)[-1]])
 
 
 def stratified(cost: Floats, quality: Floats, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stsearch.stats.accuracy import Floats, Ints, Measured, fit
+from stsearch.stats.accuracy import Floats, Ints, Measured, Posterior, fit
 from stsearch.stats.front import Bools, best_below, on_front
 
 CONTENDERS = {True: 600, False: 120}
@@ -37,8 +37,8 @@ class Draws:
     """``(B, M)``, on the front"""
     expected: Floats
     """``(A, N)`` accuracies to expect of one more training of every network"""
-    measured: tuple[Measured, ...]
-    """of each accuracy, with what its noise is taken at"""
+    posteriors: tuple[Posterior, ...]
+    """of each accuracy, over all networks"""
 
     @property
     def probabilities(self) -> Floats:
@@ -46,7 +46,7 @@ class Draws:
         return np.asarray(self.members.mean(0))
 
 
-def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int) -> Measured:
+def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int, within: Bools | None = None) -> Measured:
     """Networks with ``costs`` ``(N, C)``, and of each the accuracies (per cent) of its trainings."""
     values = [np.asarray(found, dtype=np.float64) for found in trainings]
     return Measured(
@@ -55,6 +55,7 @@ def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int) -
         np.array([len(found) for found in values], dtype=np.int64),
         np.array([np.square(found - found.mean()).sum() for found in values]),
         videos,
+        within=within,
     )
 
 
@@ -70,18 +71,18 @@ def draw_fronts(accuracies: Sequence[Measured], seed: int = 0) -> Draws:
     count = min(_MOST_DRAWS, max(200, _CELLS // max(1, len(networks))))
     drawn = np.stack([posterior.draw(count, networks, generator) for posterior in posteriors])
     costs = accuracies[0].costs[networks]
-    fitted = tuple(posterior.measured for posterior in posteriors)
-    return Draws(networks, costs, drawn, on_front(drawn, costs), expected, fitted)
+    return Draws(networks, costs, drawn, on_front(drawn, costs), expected, tuple(posteriors))
 
 
 def contenders(accuracies: Sequence[Measured], expected: Floats) -> Ints:
-    """Networks that no other surely beats, ascending; of too many those nearest to the front, all along the costs.
+    """Networks of the search that no other surely beats, ascending; of too many the nearest to it, all along costs.
 
     One is surely beaten by another of no higher cost that is better by ``_FAR`` standard errors of each.
     A third that only the beaten one would beat is beaten by its beater too, so nothing is lost.
     """
-    costs = accuracies[0].costs
-    errors = np.stack([data.errors() for data in accuracies])
+    inside = np.flatnonzero(accuracies[0].searched)
+    costs, expected = accuracies[0].costs[inside], expected[:, inside]
+    errors = np.stack([data.errors()[inside] for data in accuracies])
     low, high = expected - _FAR * errors, expected + _FAR * errors
     margin = np.full(len(costs), np.inf)
     if len(accuracies) == 1 and costs.shape[1] <= 1:
@@ -97,7 +98,7 @@ def contenders(accuracies: Sequence[Measured], expected: Floats) -> Ints:
         parts = np.array_split(found[np.argsort(column, kind="stable")], _PARTS)
         best = [part[np.argsort(-margin[part], kind="stable")[: most // _PARTS]] for part in parts]
         found = np.sort(np.concatenate(best))
-    return found
+    return inside[found]
 
 
 def _strong(low: Floats, costs: Floats) -> Ints:
@@ -117,7 +118,7 @@ def gains(draws: Draws) -> Floats:
     To first order, a training settles what membership and accuracy have in common, times the share of the
     accuracy's variance that it removes (the expected value of sample information of a linear decision).
     """
-    variances = draws.measured[0].variances()[draws.networks]
+    variances = draws.posteriors[0].measured.variances()[draws.networks]
     values = draws.accuracies[0] - draws.accuracies[0].mean(0)
     members = draws.members - draws.probabilities
     count = len(values)
