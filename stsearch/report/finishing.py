@@ -11,6 +11,7 @@ from stsearch.evaluate.results import Epoch
 from stsearch.evaluate.whole import WholeRecipe
 from stsearch.hiding import safe
 from stsearch.report.live import duration
+from stsearch.report.words import counted
 from stsearch.search.finishing import Prepared
 
 _AGAIN_S = 1.0
@@ -38,8 +39,8 @@ class Course:
         videos = len(task.data.splits["train"])
         begun = f", begun from {about.begun_from}" if about.begun_from else ""
         self._line(
-            f"{about.network} on {videos:,} videos of {len(about.classes)} classes, clip {task.clip}, {recipe.epochs} "
-            f"epochs of {recipe.optimizer} in batches of {recipe.batch}, on {task.device}{begun}"
+            f"{about.network} on {videos:,} videos of {len(about.classes)} classes, clip {task.clip}, {counted(recipe.epochs, 'epoch')} "
+            f"of {recipe.optimizer} in batches of {recipe.batch}, on {task.device}{begun}"
         )
 
     def step(self, done: int, of: int) -> None:
@@ -76,5 +77,5 @@ def print_finished(found: Finished) -> None:
     names = {"clip_top1": "clip@1", "video_top1": "video@1", "video_top5": "video@5"}
     said = ", ".join(f"{name} {figures[key]:.1f} %" for key, name in names.items())
     already = "" if found.fresh else "trained already: "
-    text = f"{already}{found.about.network}, {figures['epochs']} epochs, validation: {said}"
+    text = f"{already}{found.about.network}, {counted(figures['epochs'], 'epoch')}, validation: {said}"
     Console().print(text, highlight=False, markup=False, soft_wrap=True)
