@@ -38,8 +38,9 @@ class Course:
         recipe, self.epochs = task.recipe, task.recipe.epochs
         videos = len(task.data.splits["train"])
         begun = f", begun from {about.begun_from}" if about.begun_from else ""
+        epochs = counted(recipe.epochs, "epoch")
         self._line(
-            f"{about.network} on {videos:,} videos of {len(about.classes)} classes, clip {task.clip}, {counted(recipe.epochs, 'epoch')} "
+            f"{about.network} on {videos:,} videos of {len(about.classes)} classes, clip {task.clip}, {epochs} "
             f"of {recipe.optimizer} in batches of {recipe.batch}, on {task.device}{begun}"
         )
 
