@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from stsearch.data.sources import DATASETS
-from stsearch.resources import names
+from stsearch.resources import find, names
 from stsearch.schema import parse_yaml, validate
 from stsearch.search.spec import study_from_data
+from stsearch.space.architecture import parse_placement
+from stsearch.space.blueprint import ClipShape
+from stsearch.space.cost import network_cost
 from stsearch.space.search_space import space_from_data
 from tests.conftest import Cli
 
@@ -102,8 +106,8 @@ def test_documented_commands_run(page: Path, cli: Cli) -> None:
 @pytest.mark.slow
 def test_the_documented_plugin_works_in_one_function_and_one_test(tmp_path: Path, tiny: Path, cli: Cli) -> None:
     """The files of docs/plugins.md as they stand: the suite, a profile, a search in two processes."""
-    kind, test = blocks("docs/plugins.md", "python")
-    (space,) = blocks("docs/plugins.md", "yaml")
+    kind, test, _ = blocks("docs/plugins.md", "python")
+    space, _ = blocks("docs/plugins.md", "yaml")
     (tmp_path / "my_kinds.py").write_text(kind)
     (tmp_path / "test_my_kinds.py").write_text(test)
     (tmp_path / "mine.yaml").write_text(space)
@@ -118,6 +122,43 @@ def test_the_documented_plugin_works_in_one_function_and_one_test(tmp_path: Path
     shown = cli("pareto", "tiny", "--format", "csv")
     assert shown.returncode == 0, shown.stderr
     assert "dw3d" in shown.stdout
+
+
+@pytest.mark.slow
+def test_the_documented_metrics_are_objective_cap_column_axis_and_note(tmp_path: Path, tiny: Path, cli: Cli) -> None:
+    """One module of docs/plugins.md, and nothing else touched: a closed form and a measured one."""
+    *_, metrics = blocks("docs/plugins.md", "python")
+    _, asked = (parse_yaml(text, "docs/plugins.md") for text in blocks("docs/plugins.md", "yaml"))
+    (tmp_path / "my_metrics.py").write_text(metrics)
+    (tmp_path / "mine.yaml").write_text(find("search_spaces", "paper-18").read_text() + "plugins: [my_metrics]\n")
+    settings = [f"--set={key}={json.dumps(value)}" for key, value in asked.items()]
+    wrong = cli("run", str(tiny), "--set=space=mine.yaml", "--set=objectives={half_gb: minimize}")
+    assert wrong.returncode == 2
+    assert "Did you mean 'half_mb'" in wrong.stderr
+    ran = cli("run", str(tiny), "--set=space=mine.yaml", "--set=engine.workers=1", "--set=search.trials=4", *settings)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(cli("pareto", "tiny", "--format=json", "--plot=front.svg").stdout)
+    assert found["objectives"] == {"video_top1": "maximize", "half_mb": "minimize"}
+    for network in found["front"]:
+        total = network_cost(parse_placement(network["architecture"]), ClipShape(3, 8, 32, 32), 2).total
+        assert network["half_mb"] == 2 * (total.params + total.activations) / 1e6
+        assert 0 < network["build_ms"] <= 60_000
+    assert "half-precision memory (MB)" in cli("pareto", "tiny", COLUMNS="200").stdout
+    cli("report", "tiny", "-o", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "half-precision memory (MB)" in page
+    assert "time to build (ms)" in page
+    code = (
+        "from stsearch.report.notes import study_note, trial_note\n"
+        "from stsearch.report.pareto import pareto_of\n"
+        "from stsearch.search.reading import read_study\n"
+        "stored = read_study('tiny')\n"
+        "print(study_note(stored, pareto_of(stored)))\n"
+        "print(trial_note(stored, 0, 'COMPLETE', stored.attributes(['architecture', 'half_mb', 'build_ms'])[0], {}))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "Budget: half-precision memory <= 500 MB, time to build <= 60000 ms." in said
+    assert said.count("half-precision memory") >= 3
 
 
 def test_the_repository_names_no_machine_of_ours() -> None:

@@ -15,10 +15,10 @@ from stsearch.resources import find, names
 from stsearch.schema import parse_yaml
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
-from stsearch.space.cost import network_cost
+from stsearch.space.cost import COUNTS, network_cost
 from stsearch.space.published import NETWORKS, paper_networks
 from stsearch.space.search_space import SearchSpace, load_space, space_from_data
-from stsearch.space.table import FIELDS, CostTable
+from stsearch.space.table import CostTable
 
 SHIPPED = ("paper-18", "r18", "r34", "r50", "blockwise-18")
 CLIP = ClipShape(3, 8, 64, 64)
@@ -85,7 +85,7 @@ def test_table_is_the_closed_form(space: SearchSpace) -> None:
     costs = table.costs(np.array([space.digits(a) for a in chosen]))
     for row, architecture in enumerate(chosen):
         total = network_cost(architecture, CLIP, 7).total
-        assert {name: int(costs[name][row]) for name in FIELDS} == {name: getattr(total, name) for name in FIELDS}
+        assert {name: int(costs[name][row]) for name in COUNTS} == {name: getattr(total, name) for name in COUNTS}
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from stsearch.report.audit import AuditReport, Signal
-from stsearch.report.audit_text import NAMES, named, words
+from stsearch.report.audit_text import named, words
 from stsearch.report.live import duration
 from stsearch.report.words import counted
 from stsearch.search.audit import AUDIT, RETEST, Plan, Work
+from stsearch.search.metrics import METRICS
 from stsearch.search.training import Event
 from stsearch.space.architecture import parse_placement
 from stsearch.space.cost import network_cost
@@ -102,7 +103,7 @@ def _table(title: str) -> Table:
 
 
 def _networks(report: AuditReport) -> Table:
-    table = _table(f"networks, cheapest first ({NAMES[report.metric]}, %)")
+    table = _table(f"networks, cheapest first ({METRICS[report.metric].head}, %)")
     for head in ("network", "why", "GMACs", "searched", "again", "audited", "paper"):
         table.add_column(head, justify="left" if head in ("network", "why") else "right", overflow="fold")
     for number, network in enumerate(report.networks):
@@ -132,7 +133,7 @@ def _figure(value: float | None) -> str:
 
 
 def _signals(report: AuditReport) -> Table:
-    table = _table(f"agreement with the audit's {NAMES[report.metric]} (95 % intervals), cost per network")
+    table = _table(f"agreement with the audit's {METRICS[report.metric].head} (95 % intervals), cost per network")
     for head in ("signal", "n", "Kendall tau-b", "Spearman rho", "clips", "seconds"):
         table.add_column(
             head, justify="left" if head == "signal" else "right", no_wrap=head != "signal", overflow="fold"

@@ -10,11 +10,11 @@ from typing import Any
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
 from stsearch.report.confidence_text import about_noise
 from stsearch.report.words import counted
+from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.stats.accuracy import TOLD
 from stsearch.stats.agreement import Pair
 from stsearch.stats.ranks import LEAST_FOR_INTERVAL, Correlation
 
-NAMES = {"video_top1": "video@1", "clip_top1": "clip@1", "order_top1": "order@1", "frames_top1": "frames@1"}
 _NAMED = 6
 """pairs that are named"""
 
@@ -29,8 +29,8 @@ def shown(correlation: Correlation) -> str:
 
 def named(signal: str) -> str:
     """A signal's name as people read it."""
-    for metric, name in NAMES.items():
-        signal = signal.replace(metric, name)
+    for metric in ACCURACIES:
+        signal = signal.replace(metric, METRICS[metric].head)
     return signal
 
 
@@ -70,7 +70,7 @@ def _proxy(report: AuditReport) -> str:
     signal = search_signal(report)
     if signal is None or signal.kendall.value is None:
         return "The search's figures do not vary, so there is no order to compare."
-    what = f"The search's {named(signal.name)} orders them as the audit's {NAMES[report.metric]} does"
+    what = f"The search's {named(signal.name)} orders them as the audit's {METRICS[report.metric].head} does"
     tau = signal.kendall
     text = f"{what} with Kendall's tau {tau.value:.2f}"
     if tau.low is None or tau.high is None:

@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError
-from stsearch.report.pareto import Pareto, unit_of
-from stsearch.search.metrics import QUALITIES, direction_of
+from stsearch.report.pareto import Pareto
+from stsearch.search.metrics import METRICS, QUALITIES, direction_of
 from stsearch.search.reading import Record
 from stsearch.space.architecture import Architecture
 from stsearch.stats.front import minimised, non_dominated
@@ -18,19 +18,6 @@ from stsearch.stats.front import minimised, non_dominated
 if TYPE_CHECKING:
     from stsearch.report.labels import Label, Segment
 
-TITLES = {
-    "video_top1": "video top-1",
-    "score": "score",
-    "clip_top1": "clip top-1",
-    "video_top5": "video top-5",
-    "order_top1": "order top-1",
-    "frames_top1": "frames top-1",
-    "gmacs": "multiply-adds",
-    "params": "parameters",
-    "activations": "activations",
-    "latency_ms": "latency",
-    "peak_memory_mb": "peak memory",
-}
 # Okabe and Ito's palette: told apart by colour-blind readers. Markers repeat what colours say.
 STYLES: dict[str, tuple[str, str]] = {
     "2D everywhere": ("#000000", "o"),
@@ -71,8 +58,7 @@ class FrontAxes:
 
     def title(self, name: str, whose: str) -> str:
         """Of an axis: ``multiply-adds (GMACs), whose``."""
-        unit = "millions" if unit_of(name) == "M" else unit_of(name)
-        return f"{TITLES[name]} ({unit}), {whose}"
+        return f"{METRICS[name].axis}, {whose}"
 
     def point(self, record: Record) -> tuple[float, float]:
         """Where a network is."""
@@ -81,7 +67,7 @@ class FrontAxes:
 
 def scaled(name: str, value: float) -> float:
     """A metric in the unit of its axis: counts are in millions."""
-    return value / 1e6 if unit_of(name) == "M" else value
+    return value / METRICS[name].scale
 
 
 def axes_of(pareto: Pareto) -> FrontAxes:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stsearch.report.confidence import Certainty, Confidence, Noise
-from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted
-from stsearch.search.metrics import OF_PAIRS
+from stsearch.search.metrics import METRICS, OF_PAIRS
 from stsearch.search.reading import Record
 
 _PAIRS = 4
@@ -21,8 +21,8 @@ _LUCK = 0.5
 def shown_accuracy(name: str, value: float, sure: Certainty | None) -> str:
     """``82.1 ± 0.9 (3)``: mean, standard error, number of trainings; the value alone where nothing is known."""
     if sure is None or name not in sure.errors:
-        return shown_value(name, value)
-    return f"{shown_value(name, value)} ± {sure.errors[name]:.1f} ({sure.trainings})"
+        return METRICS[name].shown(value)
+    return f"{METRICS[name].shown(value)} ± {sure.errors[name]:.1f} ({sure.trainings})"
 
 
 def shown_chance(sure: Certainty | None) -> str:
@@ -62,7 +62,7 @@ def about_order(pareto: Pareto) -> str:
 def _least_to_most(records: Sequence[Record], name: str) -> str:
     """``50.0 % (f-R2D-18) to 71.2 % (R3D-18)``"""
     low, high = (chosen(records, key=lambda record: record.metrics[name]) for chosen in (min, max))
-    said = [f"{shown_value(name, one.metrics[name])} % ({one.network})" for one in (low, high)]
+    said = [f"{METRICS[name].shown(one.metrics[name])} % ({one.network})" for one in (low, high)]
     return " to ".join(said if low is not high else said[:1])
 
 
@@ -98,7 +98,7 @@ def about_noise(noise: Noise) -> str:
 
 def about_luck(pareto: Pareto) -> str:
     """What to expect of the best network instead of what was measured; empty where they hardly differ."""
-    name = next((name for name in pareto.objectives if unit_of(name) == "%"), None)
+    name = next((name for name in pareto.objectives if METRICS[name].noisy), None)
     if pareto.confidence is None or name is None or not pareto.front:
         return ""
     best: Record = max(pareto.front, key=lambda record: record.metrics[name])

@@ -8,6 +8,7 @@ from stsearch.report.effect_contrasts import Contrast, CostDifference
 from stsearch.report.effect_estimates import Estimate
 from stsearch.report.effect_words import ALONE, kind_label, listed, terms_in_words
 from stsearch.report.effects import EarlyLate, Effects
+from stsearch.search.metrics import METRICS
 from stsearch.space.architecture import GROUPS
 
 POINTS = 2.0
@@ -16,23 +17,14 @@ CLAUSES = 6
 """Effects that the paragraph spells out, at most."""
 HOPELESS = 30.0
 """Points beyond which no plausible effect would show."""
-_ACCURACIES = {
-    "video_top1": "video top-1",
-    "clip_top1": "clip top-1",
-    "order_top1": "order top-1",
-    "frames_top1": "frames top-1",
-}
-_COSTS: dict[str, tuple[float, str]] = {
-    "gmacs": (1, "GMACs"),
-    "params": (1e6, "M parameters"),
-    "activations": (1e6, "M activations"),
-}
 
 
 def cost_unit(name: str) -> tuple[float, str]:
-    """What a cost is divided by to be shown, and its unit: ``latency_ms`` is in ms."""
-    known = name.rpartition("_")[2] if name.endswith(("_ms", "_mb")) else name
-    return _COSTS.get(name, (1, {"mb": "MB"}.get(known, known)))
+    """What a cost is divided by to be shown, and its unit: ``M parameters``, ``ms``."""
+    if name not in METRICS:
+        return 1, name
+    metric = METRICS[name]
+    return metric.scale, f"M {metric.title}" if metric.unit == "M" else metric.unit
 
 
 def points(estimate: Estimate) -> tuple[str, str]:
@@ -121,7 +113,7 @@ def _order(effects: Effects) -> list[str]:
 
 
 def _metric(effects: Effects) -> str:
-    return _ACCURACIES.get(effects.accuracy, effects.accuracy)
+    return METRICS[effects.accuracy].title if effects.accuracy in METRICS else effects.accuracy
 
 
 def _asked(effects: Effects) -> dict[str, list[Contrast]]:

@@ -20,7 +20,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stsearch.report.audit_plan import LEAST
-from stsearch.report.axes import TITLES
 from stsearch.report.canvas import svg
 from stsearch.report.charts import Curve, confusion_matrix, learning_curve
 from stsearch.report.confidence_text import about, shown_chance, shown_volume
@@ -32,9 +31,9 @@ from stsearch.report.learning_text import figures
 from stsearch.report.page import MOST, Network, Report, duration
 from stsearch.report.page_plots import plots
 from stsearch.report.paper import SOURCE, paper_clip
-from stsearch.report.pareto import shown_value, unit_of
 from stsearch.report.styles import ink_on, style_of
 from stsearch.report.words import counted
+from stsearch.search.metrics import METRICS
 from stsearch.search.reading import Ended, Record
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.cost import COSTS
@@ -184,12 +183,11 @@ def _packed(texts: dict[str, str]) -> str:
 
 def head(name: str) -> str:
     """Head of a metric's column."""
-    unit = unit_of(name)
-    return f"{TITLES[name]} ({'millions' if unit == 'M' else unit})"
+    return METRICS[name].axis
 
 
 def _metric(record: Record, name: str) -> str:
-    return shown_value(name, record.metrics[name])
+    return METRICS[name].shown(record.metrics[name])
 
 
 def strip(architecture: Architecture) -> list[Cell]:
@@ -217,7 +215,7 @@ def _data(report: Report) -> dict[str, Any]:
         "heads": [head(name) for name in names],
         "networks": {
             key: [r.network, r.trial, places.get(key, "dominated" if r.feasible else "over the budget")]
-            + [shown_value(name, r.metrics[name]) for name in names]
+            + [METRICS[name].shown(r.metrics[name]) for name in names]
             for key, r in records.items()
         },
         "kinds": {kind: [*_look(kind), ink_on(_look(kind)[1])] for kind in sorted(kinds)},

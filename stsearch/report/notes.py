@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stsearch.report.axes import TITLES
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
-from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.pareto import Pareto
 from stsearch.report.words import plain, storage_option, table
 from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, SCREEN, STOPPED, TRACE
-from stsearch.search.metrics import ACCURACIES, KEPT, METRICS, OBJECTIVES
+from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.space.architecture import parse_placement
@@ -25,7 +24,7 @@ _SHOWN = 100
 
 def metric(name: str, value: float) -> str:
     """``multiply-adds 43.29 GMACs``, ``video top-1 61.0 %``, ``parameters 11.70 M``."""
-    return f"{TITLES[name]} {shown_value(name, value)} {unit_of(name)}"
+    return f"{METRICS[name].title} {METRICS[name].amount(value)}"
 
 
 def cost_table(cost: NetworkCost) -> tuple[list[str], list[list[str]]]:
@@ -56,8 +55,7 @@ def trial_note(
             return "Its network is being chosen."
         return "This trial has no network: its worker was stopped before one was chosen."
     cost = network_cost(parse_placement(attributes[ARCHITECTURE]), stored.target_clip, stored.classes)
-    named = [name for name in (*OBJECTIVES, *KEPT) if name in attributes]
-    known = ", ".join(metric(name, attributes[name]) for name in sorted(named, key=METRICS.index))
+    known = ", ".join(metric(name, attributes[name]) for name in METRICS if name in attributes)
     parts = [
         f"### {plain(str(attributes.get(NETWORK, attributes[ARCHITECTURE])))}",
         _ending(state, attributes, excess),
@@ -102,7 +100,7 @@ def _ending(state: str, attributes: Mapping[str, Any], excess: Mapping[str, floa
         return f"**Screened out**: {reason}"
     if state == "PRUNED":
         return f"**Pruned**: {reason}"
-    over = [metric(name, value) for name, value in excess.items() if name in OBJECTIVES and value > 0]
+    over = [metric(name, value) for name, value in excess.items() if name in METRICS and value > 0]
     return f"**Over the budget** by {', '.join(over)}" if over else ""
 
 
@@ -119,7 +117,7 @@ def _figures(pareto: Pareto, record: Record) -> list[str]:
 
 def study_note(stored: StoredStudy, pareto: Pareto) -> str:
     """What a study is, and its front as it stands."""
-    budget = ", ".join(f"{TITLES[name]} <= {cap:g} {_cap_unit(name)}".rstrip() for name, cap in pareto.budget.items())
+    budget = ", ".join(_cap(*pair) for pair in pareto.budget.items())
     more = len(pareto.front) - _SHOWN
     parts = [
         f"## {plain(stored.name)}",
@@ -132,7 +130,7 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
             [
                 "network",
                 "trial",
-                *(f"{TITLES[name]} ({unit_of(name)})" for name in pareto.objectives),
+                *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in pareto.objectives),
                 *_chance_head(pareto),
             ],
             ([r.network, str(r.trial), *_figures(pareto, r)] for r in pareto.front[:_SHOWN]),
@@ -153,6 +151,7 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _cap_unit(name: str) -> str:
-    """Of a cap as the specification has it: parameters and activations are counted one by one."""
-    return "" if unit_of(name) == "M" else unit_of(name)
+def _cap(name: str, cap: float) -> str:
+    """A cap as the specification has it: parameters and activations are counted one by one."""
+    metric = METRICS[name]
+    return f"{metric.title} <= {cap:g} {'' if metric.scale != 1 else metric.unit}".rstrip()

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from stsearch.profiling.against import Disagreement
-from stsearch.report.axes import TITLES
 from stsearch.report.charts import confusion_counts
 from stsearch.report.confidence_text import chance_said
 from stsearch.report.effect_contrasts import Contrast
@@ -20,7 +19,7 @@ from stsearch.report.effect_tables import estimated
 from stsearch.report.effects import Effects
 from stsearch.report.learning import Learnt, learnt_of
 from stsearch.report.learning_text import warnings
-from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted, storage_option
 from stsearch.search.metrics import ACCURACIES, KEPT, METRICS
 from stsearch.search.reading import Ended, Record
@@ -240,7 +239,7 @@ class Report:
             return f"1 network trained, so there is nothing to compare it with: {self.said(first)}."
         if len(self.pareto.objectives) == 1:
             (name,) = self.pareto.objectives
-            return f"{trained} trained; the best in {TITLES[name]} is {self.said(first)}."
+            return f"{trained} trained; the best in {METRICS[name].title} is {self.said(first)}."
         if len(self.front) == 1:
             better = "one was measured better than all others in every objective"
             return f"{trained} trained; {better}: {self.said(first)}{sure}."
@@ -298,13 +297,13 @@ class Report:
     @property
     def accuracy(self) -> str:
         """Name of the accuracy that effects are about."""
-        return TITLES.get(self.effects.accuracy, self.effects.accuracy) if self.effects else ""
+        return METRICS[self.effects.accuracy].title if self.effects else ""
 
     @property
     def corner(self) -> str:
         """The hypervolume's reference point, in words."""
         point = self.pareto.reference_point.items()
-        return ", ".join(f"{TITLES[name]} {amount(name, value)}" for name, value in point)
+        return ", ".join(f"{METRICS[name].title} {METRICS[name].amount(value)}" for name, value in point)
 
     def said(self, network: Network) -> str:
         """A network with its objectives: ``MC3-18 (61.2 %, 24.50 GMACs)``."""
@@ -313,8 +312,8 @@ class Report:
     def _amounts(self, record: Record) -> list[str]:
         """Its objectives; counts in millions say what they count."""
         return [
-            amount(name, record.metrics[name]) + (f" {TITLES[name]}" if unit_of(name) == "M" else "")
-            for name in self.pareto.objectives
+            metric.amount(record.metrics[metric.name]) + (f" {metric.title}" if metric.unit == "M" else "")
+            for metric in map(METRICS.__getitem__, self.pareto.objectives)
         ]
 
     @property
@@ -371,11 +370,6 @@ class Report:
             ("a trace for TensorBoard", f"{profile} --trace traces"),
             ("its drawing, for a paper", f"{profile} --draw {shlex.quote(file)}.pdf"),
         ]
-
-
-def amount(name: str, value: float) -> str:
-    """A metric with its unit: ``61.2 %``, ``24.50 GMACs``, ``11.18 M``."""
-    return f"{shown_value(name, value)} {unit_of(name)}"
 
 
 def duration(seconds: float) -> str:

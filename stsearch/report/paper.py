@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from stsearch.report.axes import (
     STYLES,
     SYMBOLS,
-    TITLES,
     FrontAxes,
     annotate,
     axes_of,
@@ -18,8 +17,8 @@ from stsearch.report.axes import (
     staircase,
     steps_of,
 )
-from stsearch.report.pareto import Pareto, published, published_clip, shown_value, unit_of
-from stsearch.search.metrics import ACCURACIES
+from stsearch.report.pareto import Pareto, published, published_clip
+from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.search.reading import Record
 from stsearch.space.cost import COSTS
 from stsearch.space.published import PLACEMENTS
@@ -141,7 +140,7 @@ def add_paper(figure: Any, paper: Paper, known: Container[str], axes: tuple[str,
 
 
 def _hover(paper: Paper, record: Record) -> str:
-    shown = (f"{TITLES[n]}: {shown_value(n, record.metrics[n])} {unit_of(n)}" for n in (paper.axes.y, paper.axes.x))
+    shown = (f"{METRICS[n].title}: {METRICS[n].amount(record.metrics[n])}" for n in (paper.axes.y, paper.axes.x))
     return "<br>".join([f"<b>{escape(record.network)}</b>", f"published ({SOURCE})", *shown])
 
 

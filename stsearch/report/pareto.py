@@ -15,7 +15,7 @@ from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE
 from stsearch.search.halved import Halved, halved
-from stsearch.search.metrics import ACCURACIES, KEPT, QUALITIES, SCORE
+from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Ended, Record, StoredStudy, read_study
 from stsearch.search.screened import Screened, screened
 from stsearch.space.architecture import Architecture, parse_placement
@@ -271,18 +271,3 @@ def whole(pareto: Pareto) -> Pareto:
     """``pareto`` with all that is printed of it read, so that a storage that goes away meanwhile is noticed here."""
     _ = pareto.learning
     return pareto
-
-
-_UNITS = {SCORE: "nats", "gmacs": "GMACs", "latency_ms": "ms", "peak_memory_mb": "MB"}
-
-
-def unit_of(name: str) -> str:
-    """Unit of a metric, for tables and axes."""
-    return "%" if name in (*ACCURACIES, *KEPT) else _UNITS.get(name, "M")
-
-
-def shown_value(name: str, value: float) -> str:
-    """A metric as tables print it: per cent, GMACs, or millions."""
-    if name in ("params", "activations"):
-        return f"{value / 1e6:.2f}"
-    return f"{value:.1f}" if unit_of(name) == "%" else f"{value:.2f}"

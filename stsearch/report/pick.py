@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from stsearch.errors import UserError, brief, quoted, unknown
-from stsearch.report.pareto import Pareto, shown_value, unit_of
-from stsearch.search.metrics import MEASURED, QUALITIES
+from stsearch.report.pareto import Pareto
+from stsearch.search.metrics import METRICS, QUALITIES, objectives
 from stsearch.search.reading import Record
-from stsearch.space.cost import COSTS
 from stsearch.stats.front import minimised
 
 RULES = ("knee", "max-accuracy", "COST<=NUMBER")
@@ -104,8 +103,9 @@ def _costs(pareto: Pareto) -> list[str]:
 
 
 def _within(candidates: Sequence[Record], name: str, cap: float) -> list[Record]:
-    if name not in (*COSTS, *MEASURED):
-        raise UserError(f"--pick: {unknown('cost', name, (*COSTS, *MEASURED))}")
+    costs = [cost for cost in objectives() if cost not in QUALITIES]
+    if name not in costs:
+        raise UserError(f"--pick: {unknown('cost', name, costs)}")
     if any(name not in one.metrics for one in candidates):
         raise UserError(f"--pick: {name} of these networks was not measured; there is {quoted(candidates[0].metrics)}")
     kept = [one for one in candidates if one.metrics[name] <= cap]
@@ -140,7 +140,7 @@ def _doubts(pareto: Pareto, found: Record) -> list[str]:
         name = costs[0]
         other, chance = min(open_to, key=lambda one: one[0].metrics[name])
         words.append(
-            f"{other.network} ({shown_value(name, other.metrics[name])} {unit_of(name)}) costs less and cannot be told "
+            f"{other.network} ({METRICS[name].amount(other.metrics[name])}) costs less and cannot be told "
             f"apart from it: it is the more accurate one with probability {chance:.2f}."
         )
     return words

@@ -11,7 +11,6 @@ from stsearch.errors import UserError, unknown
 from stsearch.report.axes import (
     STYLES,
     SYMBOLS,
-    TITLES,
     FrontAxes,
     annotate,
     axes_of,
@@ -20,8 +19,10 @@ from stsearch.report.axes import (
     staircase,
     steps_of,
 )
+from stsearch.report.confidence_text import shown_chance
 from stsearch.report.paper import Paper, add_paper, draw_paper, head_paper, name_paper, paper_beside, paper_labels
-from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.pareto import Pareto
+from stsearch.search.metrics import METRICS
 from stsearch.search.reading import Record
 
 if TYPE_CHECKING:
@@ -226,15 +227,16 @@ def _draw_confidence(ax: Axes, pareto: Pareto, axes: FrontAxes) -> list[Segment]
 
 def _hover(pareto: Pareto, record: Record) -> str:
     metrics = "<br>".join(
-        f"{TITLES[name]}: {shown_value(name, value)} {unit_of(name)}" for name, value in record.metrics.items()
+        f"{METRICS[name].title}: {METRICS[name].amount(value)}" for name, value in record.metrics.items()
     )
     trial = "reference" if record.trial is None else f"trial {record.trial}"
     sure = pareto.certainty(record)
-    about = "".join(f"<br>standard error of {TITLES[n]}: {e:.1f} %" for n, e in sure.errors.items()) if sure else ""
+    about = ""
     if sure:
-        about += f"<br>trainings: {sure.trainings}"
-        if sure.probability is not None:
-            about += f"<br>probability of being on the front: {sure.probability:.2f}"
+        errors = (f"<br>standard error of {METRICS[n].title}: {e:.1f} %" for n, e in sure.errors.items())
+        about = "".join(errors) + f"<br>trainings: {sure.trainings}"
+        chance = shown_chance(sure)
+        about += f"<br>probability of being on the front: {escape(chance)}" if chance else ""
     return f"<b>{escape(record.network)}</b><br>{escape(record.architecture)}<br>{trial}<br>{metrics}{about}"
 
 

@@ -15,24 +15,12 @@ from rich.table import Table
 from stsearch.report.confidence import Confidence
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.learning_text import warnings
-from stsearch.report.pareto import Pareto, shown_value, unit_of
+from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted
+from stsearch.search.metrics import METRICS
 from stsearch.search.reading import Record
 from stsearch.space.cost import NetworkCost
 
-_HEADS = {
-    "video_top1": "video@1",
-    "clip_top1": "clip@1",
-    "video_top5": "video@5",
-    "order_top1": "order@1",
-    "frames_top1": "frames@1",
-    "score": "score",
-    "gmacs": "GMACs",
-    "params": "params",
-    "activations": "activations",
-    "latency_ms": "latency",
-    "peak_memory_mb": "peak mem.",
-}
 _FAILURES, _REASON = 10, 200
 """Failed networks that are listed, and characters of their reasons, at most"""
 _KINDS = 8
@@ -46,14 +34,9 @@ def _table(title: str | None = None) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _head(name: str) -> str:
-    unit = unit_of(name)
-    return _HEADS[name] if unit == "GMACs" else f"{_HEADS[name]} ({unit})"
-
-
 def _columns(pareto: Pareto, *, brief: bool) -> list[str]:
     """Objectives first, then what else is known of every network; ``brief`` for the terminal."""
-    more = ("video_top1", "gmacs", "params") if brief else _HEADS
+    more = ("video_top1", "gmacs", "params") if brief else METRICS
     known = [name for name in more if all(name in r.metrics for r in (*pareto.front, *pareto.references))]
     return list(dict.fromkeys([*pareto.objectives, *known]))
 
@@ -81,7 +64,8 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     if pareto.references:
         console.print(_reference_table(pareto, columns))
     _print_failures(pareto, console)
-    point = ", ".join(f"{_HEADS[name]} {shown_value(name, value)}" for name, value in pareto.reference_point.items())
+    corner = pareto.reference_point.items()
+    point = ", ".join(f"{METRICS[name].head} {METRICS[name].shown(value)}" for name, value in corner)
     console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
     if said := warnings(pareto.learning):
         console.print(f"\nwarning: {' '.join(said)}", style="bold", highlight=False, markup=False)
@@ -106,7 +90,7 @@ def _front_table(title: str, pareto: Pareto, records: Sequence[Record], columns:
     table = _table(title)
     sure = {record.architecture: pareto.certainty(record) for record in records}
     chance = ["p(front)"] if pareto.confidence else []
-    for name in ("trial", "network", *map(_head, columns), *chance):
+    for name in ("trial", "network", *(METRICS[name].column for name in columns), *chance):
         table.add_column(name, justify="left" if name == "network" else "right", overflow="fold")
     for record in records:
         found = sure[record.architecture]
@@ -132,7 +116,7 @@ def _print_words(pareto: Pareto, console: Console) -> None:
 
 def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
     table = _table("the paper's networks beside it")
-    for name in ("network", *map(_head, columns), "dominated by"):
+    for name in ("network", *(METRICS[name].column for name in columns), "dominated by"):
         table.add_column(name, justify="left" if name in ("network", "dominated by") else "right", overflow="fold")
     front = {record.architecture for record in pareto.front}
     for record in pareto.references:

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
 from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM
-from stsearch.search.metrics import MEASURED, QUALITIES
+from stsearch.search.metrics import METRICS, QUALITIES, measured_names
 from stsearch.search.surrogate import Distances, Floats, Surrogate
 from stsearch.space.architecture import parse_placement
 from stsearch.space.cost import COSTS
@@ -116,6 +116,7 @@ class Ehvi:
     # What is known ------------------------------------------------------------------------
 
     def _known(self, trials: Sequence[FrozenTrial]) -> Known:
+        measured = measured_names()
         asked = [name for name in dict.fromkeys([*self.objectives, *self.caps]) if name not in COSTS]
         rows: dict[tuple[int, ...], dict[str, float]] = {}
         running: set[tuple[int, ...]] = set()
@@ -125,7 +126,7 @@ class Ehvi:
             if digits is None or trial.state == TrialState.FAIL:
                 continue
             row = rows.setdefault(digits, {})
-            row |= {name: trial.user_attrs[name] for name in MEASURED if name in trial.user_attrs}
+            row |= {name: trial.user_attrs[name] for name in measured if name in trial.user_attrs}
             if trial.state == TrialState.COMPLETE:
                 row |= dict(zip(self.objectives, trial.values, strict=True))
                 if EXPECTED_FROM in trial.user_attrs:
@@ -189,7 +190,7 @@ class Ehvi:
             if name in COSTS:
                 columns.append(self.table.values(digits, name).astype(np.float64))
             elif name != self.quality and (model := models.get(name)) is not None:
-                columns.append((-1.0 if name in QUALITIES else 1.0) * model.predict(digits)[0])
+                columns.append((-1.0 if METRICS[name].better == "maximize" else 1.0) * model.predict(digits)[0])
         return np.stack(columns, axis=1) if columns else np.zeros((len(digits), 0))
 
 

@@ -24,7 +24,7 @@ from stsearch.search.attributes import (
     REFERENCE,
     RUNGS,
 )
-from stsearch.search.metrics import ACCURACIES, MEASURED
+from stsearch.search.metrics import ACCURACIES, measured_names
 from stsearch.search.networks import (
     by_network,
     is_interrupted,
@@ -108,7 +108,7 @@ def _going_on(group: Sequence[FrozenTrial], passed: int) -> GoingOn:
         group[-1].number,
         passed,
         max(results_at_rungs(group), default=0),
-        {name: known[name] for name in MEASURED if name in known},
+        {name: known[name] for name in measured_names() if name in known},
     )
 
 

@@ -40,7 +40,7 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
-from stsearch.search.metrics import MEASURED, QUALITIES, direction_of
+from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
 from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.proposals import Proposal
@@ -127,8 +127,11 @@ class Session:
         """The target's latency and memory on this device, where the study asks for them."""
         if not self.study.measured:
             return {}
-        found = quick(architecture, self.study.target_clip(), self.classes, self.setting)
-        return {name: found[name] for name in MEASURED}
+        target = architecture, self.study.target_clip(), self.classes, self.setting
+        own = {name: METRICS[name].measure for name in measured_names()}
+        found = quick(*target) if any(own[name] is None for name in self.study.measured) else {}
+        found |= {n: float(measure(*target)) for n in self.study.measured if (measure := own[n]) is not None}
+        return {name: found[name] for name in own if name in found}
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Cost above the budget, by name; feasible where none is above 0."""
@@ -166,7 +169,7 @@ def check_budget(study: Study, classes: int) -> CostTable:
 
 def _sampler(study: Study, table: CostTable) -> HardBudget:
     search = study.spec.search
-    soft = {name: cap for name, cap in study.spec.budget.items() if name in MEASURED}
+    soft = {name: cap for name, cap in study.spec.budget.items() if name in measured_names()}
     sampler = HardBudget(
         search.sampler, table, study.hard_budget, seed=study.spec.seed, trials=search.trials,
         objectives=list(study.spec.objectives), soft=soft,

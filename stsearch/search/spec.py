@@ -17,7 +17,7 @@ from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
-from stsearch.search.metrics import ACCURACIES, MEASURED, OBJECTIVES, OF_PAIRS, QUALITIES, direction_of
+from stsearch.search.metrics import ACCURACIES, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
 from stsearch.search.samplers import SAMPLERS
@@ -139,10 +139,10 @@ class StudySpec(Strict):
     @classmethod
     def _directions(cls, given: dict[str, str]) -> dict[str, str]:
         if not given:
-            raise ValueError(f"at least one objective is needed. Allowed: {quoted(OBJECTIVES)}.")
+            raise ValueError(f"at least one objective is needed. Allowed: {quoted(objectives())}.")
         for name, direction in given.items():
-            if name not in OBJECTIVES:
-                raise ValueError(unknown("objective", name, OBJECTIVES))
+            if name not in objectives():
+                raise ValueError(unknown("objective", name, objectives()))
             if direction != direction_of(name):
                 raise ValueError(f"{name} can only be {direction_of(name)}d; given {brief(direction)}")
         return given
@@ -151,8 +151,8 @@ class StudySpec(Strict):
     @classmethod
     def _caps(cls, given: dict[str, float]) -> dict[str, float]:
         for name, cap in given.items():
-            if name not in (*COSTS, *MEASURED):
-                raise ValueError(unknown("cost", name, (*COSTS, *MEASURED)))
+            if name not in (*COSTS, *measured_names()):
+                raise ValueError(unknown("cost", name, (*COSTS, *measured_names())))
             if not 0 < cap < float("inf"):
                 raise ValueError(f"a cap is above 0; given {name}: {cap}")
         return given
@@ -172,7 +172,7 @@ class Study:
     @property
     def measured(self) -> tuple[str, ...]:
         """The metrics of the target that must be measured: they are objectives or have a cap."""
-        return tuple(name for name in MEASURED if name in self.spec.objectives or name in self.spec.budget)
+        return tuple(name for name in measured_names() if name in self.spec.objectives or name in self.spec.budget)
 
     @property
     def hard_budget(self) -> dict[str, float]:
@@ -279,10 +279,10 @@ def _measured_faults(spec: StudySpec) -> list[str]:
     faults = [
         f"objectives.{name}: is measured, so its worst value is not known beforehand; give one, as in "
         f"budget: {{{name}: 100}}"
-        for name in MEASURED
+        for name in measured_names()
         if name in spec.objectives and name not in spec.budget
     ]
-    measured = [name for name in MEASURED if name in {*spec.objectives, *spec.budget}]
+    measured = [name for name in measured_names() if name in {*spec.objectives, *spec.budget}]
     if measured and isinstance(spec.engine.workers, int) and spec.engine.workers > 1:
         faults.append(
             f"engine.workers: {measured[0]} is measured while nothing else runs, so workers is 1 or auto; "

@@ -28,7 +28,7 @@ from stsearch.search.attributes import (
 )
 from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
-from stsearch.search.metrics import MEASURED
+from stsearch.search.metrics import measured_names
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
 from stsearch.search.proposals import Proposal, failed_by_itself
@@ -214,7 +214,7 @@ def _objective(
     with ending(session, trial, about, emit):
         try:
             costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
-            keep(partial(keep_measured, trial, {name: costs[name] for name in MEASURED if name in costs}))
+            keep(partial(keep_measured, trial, {name: costs[name] for name in measured_names() if name in costs}))
             keep(partial(set_constraints, trial, session.optuna_study, session.excess(costs)))
             about |= costs
             _prune_slow(session, trial, costs)
@@ -284,7 +284,7 @@ def _measured(session: Session, architecture: Architecture) -> dict[str, float]:
 
 def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float]) -> None:
     """A network over a measured cap is not trained; ``start_with: paper-all`` asks for its own all the same."""
-    over = {name: value for name, value in session.excess(costs).items() if name in MEASURED and value > 0}
+    over = {name: value for name, value in session.excess(costs).items() if name in measured_names() and value > 0}
     if over and not (session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)):
         budget = session.study.spec.budget
         said = ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)

@@ -8,8 +8,8 @@ outputs of all convolutions and of the linear layer. All figures are those of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from math import prod
 from typing import Any, TypeVar
@@ -266,9 +266,43 @@ def network_cost(architecture: AnyNetwork, clip: ClipShape, classes: int = 400) 
     return cost_of_blueprint(blueprint(architecture, clip, classes), clip, classes)
 
 
-COSTS: dict[str, Callable[[Cost], float]] = {
-    "gmacs": lambda cost: cost.macs / 1e9,
-    "params": lambda cost: cost.params,
-    "activations": lambda cost: cost.activations,
+COUNTS = tuple(field.name for field in fields(Cost))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A cost that a study may minimise or cap: counts of a ``Cost``, each times its weight, divided by ``per``.
+
+    Sums of stages stay sums, so the extremes of a space are found exactly. ``ValueError`` for a weight of no count.
+    """
+
+    weights: Mapping[str, float]
+    per: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.weights or not set(self.weights) <= set(COUNTS) or not self.per > 0:
+            given = f"{dict(self.weights)} / {self.per}"
+            raise ValueError(f"a cost is a sum over some of {', '.join(COUNTS)}, divided by more than 0; given {given}")
+
+    def __call__(self, cost: Cost) -> float:
+        """Of one network; a count itself stays a whole number."""
+        value: float = self.of({name: getattr(cost, name) for name in self.weights})
+        return value
+
+    def of(self, counts: Mapping[str, Any]) -> Any:
+        """The same of counts by name, numbers or arrays."""
+        total = sum(weight * counts[name] for name, weight in self.weights.items())
+        return total if self.per == 1 else total / self.per
+
+    @property
+    def vector(self) -> list[float]:
+        """Weights of all ``COUNTS``."""
+        return [self.weights.get(name, 0) for name in COUNTS]
+
+
+COSTS: dict[str, Counted] = {
+    "gmacs": Counted({"macs": 1}, per=1e9),
+    "params": Counted({"params": 1}),
+    "activations": Counted({"activations": 1}),
 }
-"""Costs that a study may minimise or cap; GMACs are MACs / 1e9."""
+"""Costs that a study may minimise or cap; GMACs are MACs / 1e9. See ``stsearch.search.metrics.closed_form``."""

@@ -5,7 +5,7 @@ that enters it, and few shapes can. So stages are tabulated once and architectur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,10 @@ import numpy.typing as npt
 from stsearch.errors import UserError
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape, head_ops, stage_units, stem_unit
-from stsearch.space.cost import COSTS, Cost, Shape, cost_of_ops, cost_of_unit, cost_of_units
+from stsearch.space.cost import COSTS, COUNTS, Cost, Shape, cost_of_ops, cost_of_unit, cost_of_units
 from stsearch.space.search_space import SearchSpace
 
 Ints = npt.NDArray[np.int64]
-FIELDS = tuple(field.name for field in fields(Cost))
 ENUMERABLE = 5_000_000
 """Spaces up to this size are enumerated whole; larger ones are sampled."""
 _SAMPLE = 200_000
@@ -61,7 +60,7 @@ class CostTable:
 
     def costs(self, digits: Ints) -> dict[str, Ints]:
         """``params, params_without_norm, macs, activations`` of architectures given as digits ``(N, 6)``."""
-        total = np.zeros((len(digits), len(FIELDS)), dtype=np.int64)
+        total = np.zeros((len(digits), len(COUNTS)), dtype=np.int64)
         for number, (steps, head) in enumerate(self._chains):
             chosen = np.flatnonzero(digits[:, 0] == number) if len(self._chains) > 1 else slice(None)
             mine = digits[chosen]
@@ -72,7 +71,7 @@ class CostTable:
                 sums += step.cost[state, option]
                 state = step.leaves[state, option]
             total[chosen] = sums
-        return {name: total[:, column] for column, name in enumerate(FIELDS)}
+        return {name: total[:, column] for column, name in enumerate(COUNTS)}
 
     def digits_of(self, indices: Ints) -> Ints:
         """Numbers of architectures ``(N,)`` to digits ``(N, 6)``."""
@@ -92,16 +91,16 @@ class CostTable:
     def extreme(self, cost: str, *, largest: bool = False) -> Architecture:
         """The cheapest (or dearest) architecture in ``cost``, exactly, whatever the size of the space."""
         sign = -1 if largest else 1
-        column = FIELDS.index("macs" if cost == "gmacs" else cost)
-        best: tuple[int, tuple[int, ...]] | None = None
+        weights = np.array(COSTS[cost].vector)
+        best: tuple[float, tuple[int, ...]] | None = None
         for number, (steps, head) in enumerate(self._chains):
-            value: Ints = np.zeros(steps[-1].leaves.max() + 1, dtype=np.int64)
+            value = np.zeros(steps[-1].leaves.max() + 1, dtype=weights.dtype)
             picks: list[Ints] = []
             for step in reversed(steps):
-                through = sign * step.cost[..., column] + value[step.leaves]
+                through = sign * (step.cost @ weights) + value[step.leaves]
                 picks.append(through.argmin(1))
                 value = through.min(1)
-            found = int(value[0]) + sign * int(head[column])
+            found = value[0].item() + sign * (head @ weights).item()
             if best is None or found < best[0]:
                 best = found, (number, *self._follow(steps, picks[::-1]))
         assert best is not None
@@ -146,11 +145,11 @@ class CostTable:
 
 
 def _column(table: Mapping[str, Ints], cost: str) -> npt.NDArray[np.float64]:
-    return table["macs"] / 1e9 if cost == "gmacs" else table[cost].astype(np.float64)
+    return np.asarray(COSTS[cost].of(table), dtype=np.float64)
 
 
 def _row(cost: Cost) -> Ints:
-    return np.array([getattr(cost, name) for name in FIELDS], dtype=np.int64)
+    return np.array([getattr(cost, name) for name in COUNTS], dtype=np.int64)
 
 
 def _step(table: list[list[tuple[Cost, Shape]]]) -> tuple[_Step, list[Shape]]:
