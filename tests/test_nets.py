@@ -33,7 +33,7 @@ def agrees(architecture: Architecture, clip: ClipShape, classes: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["paper-18", "r18", "r34", "r50", "blockwise-18"])
+@pytest.mark.parametrize("name", ["paper-18", "r18", "r34", "r50", "blockwise-18", "r18-kinds", "x3d-like"])
 def test_random_networks_of_every_space(name: str) -> None:
     """30 of each, or as many as ``STSEARCH_TEST_NETWORKS`` says."""
     space = load_space(find("search_spaces", name))

@@ -20,7 +20,7 @@ from stsearch.space.published import NETWORKS, paper_networks
 from stsearch.space.search_space import SearchSpace, load_space, space_from_data
 from stsearch.space.table import CostTable
 
-SHIPPED = ("paper-18", "r18", "r34", "r50", "blockwise-18")
+SHIPPED = ("paper-18", "r18", "r34", "r50", "blockwise-18", "r18-kinds", "x3d-like")
 CLIP = ClipShape(3, 8, 64, 64)
 
 
@@ -56,6 +56,8 @@ def test_what_ships() -> None:
         "r34": 19683,
         "r50": 19683,
         "blockwise-18": 19683,
+        "r18-kinds": 7203,
+        "x3d-like": 13122,
     }
 
 

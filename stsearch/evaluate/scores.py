@@ -8,7 +8,7 @@ on some data is what ``stsearch audit`` measures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from stsearch.registry import Registry
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape, blueprint
 from stsearch.space.cost import cost_of_ops
-from stsearch.space.ops import Conv
+from stsearch.space.ops import Conv, Op, Ops, Sum
 
 _LEAST_DISTANCE = 0.01
 """Below it a kernel and a feature map count as of the same shape."""
@@ -162,6 +162,15 @@ def refinement(kernel: tuple[int, ...], size: tuple[int, ...]) -> float:
     return -math.log(max(1 - cosine, _LEAST_DISTANCE))
 
 
+def _straight(ops: Ops) -> Iterator[Op]:
+    """``ops``, of branches that are added the first one."""
+    for op in ops:
+        if isinstance(op, Sum):
+            yield from _straight(op.branches[0])
+        else:
+            yield op
+
+
 def entropy(architecture: Architecture, clip: ClipShape) -> float:
     """Entropy of the last feature map of a network with Gaussian weights, in nats, closed form.
 
@@ -174,7 +183,7 @@ def entropy(architecture: Architecture, clip: ClipShape) -> float:
     """
     plan = blueprint(architecture, clip, 1)
     shape, total = clip.sizes, 0.0
-    for op in (op for group in plan.groups for unit in group.units for op in unit.main):
+    for op in (op for group in plan.groups for unit in group.units for op in _straight(unit.main)):
         if isinstance(op, Conv):
             fan_in = op.c_in // op.groups * math.prod(op.kernel)
             total += 0.5 * refinement(op.kernel, shape[1:]) * math.log(fan_in)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from stsearch.nets.layers import (
+    Added,
     AveragePool,
     Branches,
     Convolution,
@@ -35,6 +36,7 @@ from stsearch.space.ops import (
     PadSame,
     Pool,
     Shift,
+    Sum,
     Swish,
 )
 
@@ -111,6 +113,11 @@ def _excite(op: Excite) -> nn.Module:
 @builds(Concat)
 def _concat(op: Concat) -> nn.Module:
     return Branches([modules(branch) for branch in op.branches])
+
+
+@builds(Sum)
+def _sum(op: Sum) -> nn.Module:
+    return Added([modules(branch) for branch in op.branches])
 
 
 @builds(Pool)

@@ -91,13 +91,14 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, middle: int) -> None:
         super().__init__()
+        self.pool = nn.AdaptiveAvgPool3d(1)
         self.squeeze = Convolution(channels, middle, 1)
+        self.act = nn.ReLU(inplace=True)
         self.expand = Convolution(middle, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, C, T, H, W)`` to the same."""
-        said = functional.relu(self.squeeze(x.mean((2, 3, 4), keepdim=True)))
-        return x * torch.sigmoid(self.expand(said))
+        return x * torch.sigmoid(self.expand(self.act(self.squeeze(self.pool(x)))))
 
 
 class Branches(nn.ModuleList):
@@ -106,3 +107,15 @@ class Branches(nn.ModuleList):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, C, T, H, W)`` of every branch, together."""
         return torch.cat([branch(x) for branch in self], 1)
+
+
+class Added(nn.ModuleList):
+    """Modules that see the same clip; their outputs added up."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, C, T, H, W)`` of every branch, summed."""
+        first, *others = (branch(x) for branch in self)
+        for other in others:
+            first = first + other
+        out: torch.Tensor = first
+        return out

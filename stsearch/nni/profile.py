@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from nni.nas.profiler.pytorch.flops import FlopsProfiler, find_flops_formula, register_flops_formula
+from nni.nas.profiler.pytorch.flops import FlopsProfiler, FlopsResult, find_flops_formula, register_flops_formula
 from nni.nas.profiler.pytorch.utils import MutableShape, register_shape_inference_formula
 from nni.nas.profiler.pytorch.utils.shape_formula import find_shape_inference_formula
 from torch import nn
 
 from stsearch.errors import UserError
 from stsearch.nets.count import counted_flops
-from stsearch.nets.layers import Convolution
+from stsearch.nets.layers import Convolution, SqueezeExcite, TemporalShift
 from stsearch.nni.spaces import to_model_space, to_sample
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
@@ -96,7 +96,14 @@ FORMULAS = {
     nn.AdaptiveAvgPool3d: adaptive_pool3d_shape,
     nn.AdaptiveMaxPool3d: adaptive_pool3d_shape,
     nn.Flatten: flatten_shape,
+    TemporalShift: same_shape,
+    SqueezeExcite: same_shape,
 }
+
+
+def excite_flops(module: SqueezeExcite, given: Any, left: Any) -> FlopsResult:
+    """Of two 1x1x1 convolutions at one position, as NNI counts: multiply-adds without biases."""
+    return FlopsResult(2 * module.squeeze.in_channels * module.squeeze.out_channels, 0)
 
 
 def register_formulas() -> None:
@@ -105,6 +112,7 @@ def register_formulas() -> None:
         if find_shape_inference_formula(layer) is None:
             register_shape_inference_formula(layer, formula)
     register_flops_formula(Convolution, find_flops_formula(nn.Conv3d(1, 1, 1)))  # NNI looks for the very type
+    register_flops_formula(SqueezeExcite, excite_flops)
 
 
 class NniProfiler:

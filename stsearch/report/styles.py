@@ -27,12 +27,15 @@ STYLES = {
     "2d": Style("2D", "#56B4E9", "", "1×3×3"),
     "3d": Style("3D", "#D55E00", "/", "3×3×3"),
     "2plus1d": Style("(2+1)D", "#F0E442", "|", "1×3×3 then 3×1×1"),
+    "depthwise": Style("depthwise", "#009E73", "/\\", "3×3×3 on each channel, then 1×1×1"),
+    "shift": Style("shift", "#CC79A7", "|\\", "channels from the frames beside, then 1×3×3"),
+    "s3d": Style("S3D", "#E69F00", "|/", "1×3×3 then 3×1×1, narrower than (2+1)D"),
+    "p3d_b": Style("P3D-B", "#0072B2", "|/\\", "1×3×3 beside 3×1×1"),
     "collapse": Style("collapse", "#CCCCCC", "\\", "frames become channels, then 2D"),
 }
 _STEM = "#DDDDDD"
 OTHERS = {
     "3x1x1": Style("3×1×1", "#E69F00", "|", "3×1×1, 1×3×3, 1×1×1"),
-    "shift": Style("shift", "#CC79A7", "|", "channels from the frames beside, then 2D"),
     "ir_csn": Style("ir-CSN", "#009E73", "\\", "1×1×1, depthwise 3×3×3, 1×1×1"),
     "ip_csn": Style("ip-CSN", "#009E73", "/", "1×1×1 twice, depthwise 3×3×3, 1×1×1"),
     "x3d": Style("X3D", "#009E73", "", "1×1×1, depthwise 3×3×3, swish, 1×1×1"),

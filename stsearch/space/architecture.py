@@ -19,7 +19,8 @@ from stsearch.texts import DIGITS, parse_json
 STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
 GROUPS = ("conv1", *STAGES)
 """The five placement groups; conv1 is the stem."""
-BLOCKS = ("basic", "bottleneck")
+BLOCKS = ("basic", "bottleneck", "basic_se", "bottleneck_se")
+"""With ``_se``: with squeeze-and-excitation"""
 DEPTHS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
     18: ("basic", (2, 2, 2, 2)),
     34: ("basic", (3, 4, 6, 3)),

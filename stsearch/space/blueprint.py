@@ -22,13 +22,16 @@ from stsearch.space.ops import (
     Ops,
     PadSame,
     Pool,
+    Sum,
     Swish,
     total_stride,
 )
 
 WIDTHS = (64, 64, 128, 256, 512)
 """Channels of conv1, conv2_x .. conv5_x."""
-EXPANSION = {"basic": 1, "bottleneck": 4}
+EXPANSION = {"basic": 1, "bottleneck": 4, "basic_se": 1, "bottleneck_se": 4}
+_SQUEEZED = 16
+"""Channels of a block to those within its squeeze-and-excitation (Hu et al., CVPR 2018)"""
 
 
 @dataclass(frozen=True)
@@ -169,11 +172,13 @@ def residual_unit(kind: str, block: str, c_in: int, channels: int, stride: int) 
     """A residual block (He et al., CVPR 2016) whose spatiotemporal convolutions are of ``kind``.
 
     ``channels`` is the width of its 3x3 convolutions. The shortcut is the identity where the
-    shape stays, else a 1x1x1 convolution with the stride of the main path.
+    shape stays, else a 1x1x1 convolution with the stride of the main path. A block with ``_se`` ends in
+    squeeze-and-excitation, before the sum.
     """
     make = KINDS[kind]
     c_out = channels * EXPANSION[block]
-    if block == "basic":
+    main: Ops
+    if block.startswith("basic"):
         main = (*make(c_in, channels, stride), Norm(channels), Act(), *make(channels, channels, 1), Norm(channels))
     else:
         main = (
@@ -186,6 +191,8 @@ def residual_unit(kind: str, block: str, c_in: int, channels: int, stride: int) 
             Conv(channels, c_out, (1, 1, 1)),
             Norm(c_out),
         )
+    if block.endswith("_se"):
+        main = (*main, Excite(c_out, max(1, c_out // _SQUEEZED)))
     steps = total_stride(main)
     if c_in == c_out and steps == (1, 1, 1):
         return Unit(main, ())
@@ -266,7 +273,7 @@ _BLIND = Norm | Act | Swish | Dropout | Excite | Pool
 
 
 def _sees_order(op: Op) -> bool:
-    if isinstance(op, Concat):
+    if isinstance(op, Concat | Sum):
         return any(_sees_order(inner) for branch in op.branches for inner in branch)
     if isinstance(op, Conv | MaxPool | PadSame):
         return not op.kernel[0] == op.stride[0] == 1

@@ -32,6 +32,7 @@ from stsearch.space.ops import (
     PadSame,
     Pool,
     Shift,
+    Sum,
     Swish,
     Triple,
 )
@@ -141,6 +142,13 @@ def _excite(op: Excite, shape: Shape) -> tuple[Cost, Shape]:
 def _concat(op: Concat, shape: Shape) -> tuple[Cost, Shape]:
     found = [cost_of_ops(branch, shape) for branch in op.branches]
     return sum((cost for cost, _ in found), Cost()), joined([out for _, out in found])
+
+
+@cost_of(Sum)
+def _sum(op: Sum, shape: Shape) -> tuple[Cost, Shape]:
+    found = [cost_of_ops(branch, shape) for branch in op.branches]
+    assert len({out for _, out in found}) == 1, f"only maps of one shape are added; given {[out for _, out in found]}"
+    return sum((cost for cost, _ in found), Cost()), found[0][1]
 
 
 def joined(shapes: Sequence[Shape]) -> Shape:

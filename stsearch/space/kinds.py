@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 from stsearch.registry import Registry
-from stsearch.space.ops import Act, Conv, Norm, Ops
+from stsearch.space.ops import Act, Conv, Norm, Ops, Shift, Sum
 
 ConvMaker = Callable[[int, int, int], Ops]
 StemMaker = Callable[[int, int, int], Ops]
@@ -90,3 +90,46 @@ def conv_2plus1d(c_in: int, c_out: int, stride: int) -> Ops:
         Act(),
         Conv(middle, c_out, (3, 1, 1), (stride, 1, 1), (1, 0, 0)),
     )
+
+
+@kind("depthwise")
+def conv_depthwise(c_in: int, c_out: int, stride: int) -> Ops:
+    """3x3x3 on every channel alone, BatchNorm, ReLU, 1x1x1; strides time and space.
+
+    As in CSN (Tran et al., ICCV 2019) and X3D (Feichtenhofer, CVPR 2020), where the 1x1x1 is the block's own.
+    """
+    return (
+        Conv(c_in, c_in, (3, 3, 3), (stride, stride, stride), (1, 1, 1), groups=c_in),
+        Norm(c_in),
+        Act(),
+        Conv(c_in, c_out, (1, 1, 1)),
+    )
+
+
+@kind("shift")
+def conv_shift(c_in: int, c_out: int, stride: int) -> Ops:
+    """An eighth of the channels from the next frame, as many from the last, then 1x3x3; strides space alone.
+
+    It costs what 2D costs (TSM, Lin et al., ICCV 2019, section 3).
+    """
+    return Shift(max(1, c_in // 8)), *conv_2d(c_in, c_out, stride)
+
+
+@kind("s3d")
+def conv_s3d(c_in: int, c_out: int, stride: int) -> Ops:
+    """1x3x3, BatchNorm, ReLU, 3x1x1, with as many channels between as leave it (S3D, Xie et al., ECCV 2018)."""
+    return (
+        Conv(c_in, c_out, (1, 3, 3), (1, stride, stride), (0, 1, 1)),
+        Norm(c_out),
+        Act(),
+        Conv(c_out, c_out, (3, 1, 1), (stride, 1, 1), (1, 0, 0)),
+    )
+
+
+@kind("p3d_b")
+def conv_p3d_b(c_in: int, c_out: int, stride: int) -> Ops:
+    """1x3x3 beside 3x1x1, each with BatchNorm and ReLU, added (P3D-B, Qiu et al., ICCV 2017, figure 2)."""
+    steps = (stride, stride, stride)
+    space = (Conv(c_in, c_out, (1, 3, 3), steps, (0, 1, 1)), Norm(c_out), Act())
+    time = (Conv(c_in, c_out, (3, 1, 1), steps, (1, 0, 0)), Norm(c_out), Act())
+    return (Sum((space, time)),)

@@ -127,6 +127,13 @@ class Linear(Op):
     c_out: int
 
 
+@dataclass(frozen=True)
+class Sum(Op):
+    """Branches that see the same clip; what leaves them, of one shape, is added up."""
+
+    branches: tuple[tuple[Op, ...], ...]
+
+
 Ops = tuple[Op, ...]
 
 
@@ -134,6 +141,7 @@ def total_stride(ops: Ops) -> Triple:
     """The stride of ``ops`` one after the other: what a shortcut beside them must do."""
     t, h, w = 1, 1, 1
     for op in ops:
-        if isinstance(op, Conv):
-            t, h, w = t * op.stride[0], h * op.stride[1], w * op.stride[2]
+        if isinstance(op, Conv | Sum):
+            steps = op.stride if isinstance(op, Conv) else total_stride(op.branches[0])
+            t, h, w = t * steps[0], h * steps[1], w * steps[2]
     return t, h, w

@@ -278,7 +278,7 @@ class SpaceSpec(Strict):
     """The YAML of a search space."""
 
     name: str
-    block: Literal["basic", "bottleneck"] = "basic"
+    block: Literal["basic", "bottleneck", "basic_se", "bottleneck_se"] = "basic"
     width: float | list[float] = 1.0
     granularity: Literal["stage", "block"] = "stage"
     stem: _Stem
