@@ -200,7 +200,7 @@ def test_hatches_stay_inside(kind: str) -> None:
 
 
 def test_plugins_have_looks_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ["depthwise_separable_3d_with_gates", "shift", "tsm_and_a_name_that_no_block_has_room_for_whatever", "k4"]
+    names = ["depthwise_separable_3d_with_gates", "roll", "tsm_and_a_name_that_no_block_has_room_for_whatever", "k4"]
     for name in names:
         monkeypatch.setitem(KINDS._items, name, KINDS["3d"])
     monkeypatch.setitem(STEMS._items, names[0], STEMS["3d"])

@@ -271,7 +271,7 @@ def test_twins_are_reported_as_not_told_apart(tiny: Path, monkeypatch: pytest.Mo
     (pair,) = data["not_told_apart"]
     assert set(pair) == {"trials", "networks", "p_first_better"}
     assert set(data["noise"]) == {"deviation", "networks", "trainings", "videos", "measured", "degrees", "guessed"}
-    assert data["noise"]["videos"] == 10, "of the data of the study, which stores it; the planted records say otherwise"
+    assert data["noise"]["videos"] == VIDEOS
     table = cli("pareto", "tiny", "--format", "csv").stdout.splitlines()
     assert table[0].endswith("video_top1_se,video_top1_expected,n,p_front,place")
 
