@@ -376,14 +376,21 @@ def test_pointing_at_a_network_shows_it_and_a_click_keeps_it(written: Path, open
       return [box.x + across._offset + across.d2p(trace.x[n]), box.y + up._offset + up.d2p(trace.y[n])];
     }"""
     page.locator("#plot-front").scroll_into_view_if_needed()
-    for identity in wanted:
+
+    def point(identity: str) -> bool:
+        """Move to a network, as a hand does: again if the page was still settling; whether the panel shows it."""
         x, y = page.evaluate(where, identity)
         page.mouse.move(x - 3, y)
         page.mouse.move(x, y)
-        page.wait_for_selector(f"#panel[data-network='{identity}'] .drawing svg")
+        page.wait_for_timeout(300)
+        return page.locator(f"#panel[data-network='{identity}'] .drawing svg").count() == 1
+
+    for identity in wanted:
+        assert any(point(identity) for _ in range(60))
     page.mouse.down()
     page.mouse.up()
     x, y = page.evaluate(where, wanted[0])
+    page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
     page.wait_for_selector(f"#panel[data-network='{wanted[0]}']")
     page.mouse.move(5, 5)
