@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -190,6 +191,9 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(UserError, match=said):
             read_weights(tmp_path / f"{name}.pt")
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(UserError, match="is a pipe; expected a file"):
+        read_weights(tmp_path / "pipe.pt")  # and does not wait for a writer
     for broken, said in {
         "head.1.bias": "'head.1.bias' is missing",
         "another": "it has no 'another'",

@@ -19,7 +19,7 @@ from stsearch.errors import unknown
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
-from stsearch.evaluate.train import EvaluationFailed, train
+from stsearch.evaluate.train import EvaluationFailed, Trainer, train
 from stsearch.nets.build import build_plan, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
@@ -211,6 +211,18 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
     if getattr(task.recipe, "paired", False):
         generator = torch.Generator().manual_seed(_seed_of(f"{task.seed} clips {repeat}"))
     return network, generator
+
+
+def trainer_of(
+    task: Task,
+    network: nn.Module,
+    generator: torch.Generator,
+    on_step: Callable[[int, int], None] = lambda steps, per_epoch: None,
+) -> Trainer:
+    """A training, at its beginning, of what ``begun`` gave."""
+    clip = task.clip
+    shape = {"frames": clip.frames, "size": clip.height}
+    return Trainer(network, task.data, task.recipe, **shape, generator=generator, device=task.device, on_step=on_step)
 
 
 def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:

@@ -18,12 +18,13 @@ import torch
 from filelock import FileLock, Timeout
 
 from stsearch.errors import UserError, WorldError, brief
-from stsearch.evaluate.evaluators import Task, begun
+from stsearch.evaluate.evaluators import Task, begun, trainer_of
 from stsearch.evaluate.results import Epoch, Training
 from stsearch.evaluate.scalars import Scalars
 from stsearch.evaluate.train import EvaluationFailed, Trainer
 from stsearch.evaluate.warm import Start
-from stsearch.evaluate.weights import About, Weights, load_torch, write_weights, write_whole
+from stsearch.evaluate.weights import About, Weights, write_weights, write_whole
+from stsearch.nets.tensors import load_torch
 from stsearch.texts import read_json
 
 CHECKPOINT, WEIGHTS, RECORD, SCALARS, LOCK = "checkpoint.pt", "weights.pt", "record.json", "tensorboard", ".lock"
@@ -166,17 +167,7 @@ def _taken_up(task: Task, folder: Path, of: Mapping[str, Any], start: Start | No
         for note in start.notes:
             heard.note(note)
     total = task.recipe.length
-
-    trainer = Trainer(
-        network,
-        task.data,
-        task.recipe,
-        frames=task.clip.frames,
-        size=task.clip.height,
-        generator=generator,
-        device=task.device,
-        on_step=lambda steps, per_epoch: heard.step(steps, total * per_epoch),
-    )
+    trainer = trainer_of(task, network, generator, lambda steps, per_epoch: heard.step(steps, total * per_epoch))
     if kept is None:
         _put_away(folder, of, trainer)
         return trainer

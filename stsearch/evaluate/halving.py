@@ -26,6 +26,7 @@ from stsearch.evaluate.evaluators import (
     Task,
     begun,
     mean_of,
+    trainer_of,
     training_seed,
 )
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
@@ -111,16 +112,7 @@ def _told(task: Task, trainer: Trainer, before: int) -> str | None:
 
 
 def _new(task: Task, repeat: int = 0) -> Trainer:
-    network, generator = begun(task, repeat)
-    return Trainer(
-        network,
-        task.data,
-        task.recipe,
-        frames=task.clip.frames,
-        size=task.clip.height,
-        generator=generator,
-        device=task.device,
-    )
+    return trainer_of(task, *begun(task, repeat))
 
 
 def _taken_up(task: Task) -> Trainer:

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from stsearch.errors import UserError, brief
-from stsearch.evaluate.weights import FORMAT, load_torch, put_in, read_weights_of
+from stsearch.evaluate.weights import FORMAT, put_in, read_weights_of
 from stsearch.nets.build import VideoNet, build
 from stsearch.nets.inflate import Mode, flat, from_resnet, inflate
+from stsearch.nets.tensors import load_torch
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import name_of

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 
 import torch
 
-from stsearch.errors import UserError, WorldError, brief
+from stsearch.errors import UserError, brief
 from stsearch.nets.build import VideoNet, build
+from stsearch.nets.tensors import load_torch
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 
@@ -100,26 +99,6 @@ def put_in(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: st
             shapes = f"{tuple(value.shape)} and should be {tuple(own[key].shape)}"
             raise UserError(f"these are not weights of {name}: {key!r} is {shapes}")
     network.load_state_dict(state)
-
-
-def load_torch(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU, by ``weights_only``; ``UserError`` of one line for all that is no such."""
-    try:
-        with path.open("rb") as stream:
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {brief(str(path))}") from None
-    except IsADirectoryError:
-        raise UserError(f"{brief(str(path))} is a folder; expected a file of weights") from None
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{brief(str(path))} is no file of tensors alone: torch.load with weights_only refuses it"
-        ) from None
-    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{brief(str(path))} is no whole file of weights: {brief(why)[1:-1]}") from None
-    except OSError as error:
-        raise WorldError(f"cannot read {brief(str(path))}: {error.strerror or error}") from None
 
 
 def read_weights(path: Path) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,13 +10,11 @@ from torch import nn
 
 from stsearch.errors import UserError, brief
 from stsearch.nets.build import VideoNet
+from stsearch.nets.tensors import load_torch
 from stsearch.space.blueprint import AnyNetwork, Definition, Naming
 from stsearch.space.published import name_of
 from stsearch.space.zoo.torchvision import naming_of
-from stsearch.texts import read_bytes
 
-LARGEST = 4_000_000_000
-"""Bytes of a checkpoint; the largest network of the zoo takes 0.5 GB"""
 _WITHIN = ("model_state", "state_dict", "model")
 """keys under which checkpoints keep the weights beside an optimiser's state"""
 _PREFIX = "module."
@@ -37,12 +34,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     ``UserError`` where ``path`` is no file, or no file of named tensors.
     """
     shown = brief(str(path))
-    content = io.BytesIO(read_bytes(path, "cannot read the weights: ", LARGEST))
-    try:
-        found = torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken pickle raises anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{shown} holds no weights that torch.load(weights_only=True) reads: {brief(reason)}") from None
+    found = load_torch(path)
     for key in _WITHIN:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
