@@ -124,6 +124,7 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing_half_written(tmp_path: P
         "Did you mean 'batch'?": [*TRAIN, "--recipe", "recipe.yaml", "--out", "none"],
         "--recipe is paper, quick or a YAML file; given 'best'": [*TRAIN, "--recipe", "best", "--out", "none"],
         "is not there": [*TRAIN, "--device", "cuda:7", "--out", "none"],
+        "SlowFast-R50-8x8 is known to `stsearch profile` alone": ["train", "slowfast-r50-8x8", "--out", "none"],
         "there is no file 'nothing.pt'": [*TRAIN, "--weights", "nothing.pt", "--out", "none"],
         "given both": [*TRAIN, "--weights", "a.pt", "--inflate-from", "b.pt", "--out", "none"],
         "--inflate goes with --inflate-from FILE": [*TRAIN, "--inflate", "repeat", "--out", "none"],

@@ -124,13 +124,19 @@ def asked_data(network: str, source: str | None, overrides: Sequence[str], stora
 
 
 def find_architecture(text: str, storage: str | None = None) -> Architecture:
-    """A network by any of its names, ``STUDY#TRIAL`` included."""
+    """A network by any of its names, ``STUDY#TRIAL`` included; ``UserError`` for one of the zoo."""
     from stsearch.space.published import find_network
+    from stsearch.space.zoo import of_zoo
 
     if "#" in text:
         from stsearch.report.pareto import trial_architecture
 
         return trial_architecture(text, storage)
+    if (known := of_zoo(text)) is not None:
+        raise UserError(
+            f"{known.name} is known to `stsearch profile` alone; here a network is built of kinds, as R3D-18, "
+            "3d-3d-2d-2d-2d@18 or STUDY#TRIAL"
+        )
     return find_network(text)
 
 

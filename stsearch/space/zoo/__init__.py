@@ -17,10 +17,15 @@ for _module in (inception, resnet50, slowfast, csn, x3d, torchvision):
 _KEYS = {name.lower(): name for name in ZOO}
 
 
+def of_zoo(text: str) -> Definition | None:
+    """A network of the zoo by its name in any case."""
+    known = _KEYS.get(text.strip().lower())
+    return None if known is None else ZOO[known]
+
+
 def find_any(text: str) -> AnyNetwork:
     """A network of the zoo or of the paper by its name in any case, a placement, an id or a JSON file.
 
     ``r3d_18`` is torchvision's, ``R3D-18`` the paper's. ``UserError`` with a suggestion otherwise.
     """
-    known = _KEYS.get(text.strip().lower())
-    return find_network(text, also=tuple(ZOO)) if known is None else ZOO[known]
+    return of_zoo(text) or find_network(text, also=tuple(ZOO))
