@@ -62,6 +62,7 @@ def trained(job: tuple[str, Architecture, int]) -> dict[str, Any]:
         "frames": found.frames_top1,
         "train_loss": curve[-1].train_loss,
         "val_loss": curve[-1].val_loss,
+        "predicted": [answer for answer, _ in found.trainings[0].predictions],
         "curve": [[epoch.train_loss, epoch.clip_top1] for epoch in curve],
         "seconds": found.seconds,
     }
