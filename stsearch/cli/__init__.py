@@ -21,6 +21,7 @@ from stsearch.cli.run import run
 from stsearch.cli.seeing import dashboard, report
 from stsearch.cli.space import space
 from stsearch.cli.train import train
+from stsearch.cli.worker import worker
 from stsearch.errors import StsearchError, unknown
 from stsearch.hiding import safe
 from stsearch.interrupt import number_of
@@ -33,6 +34,7 @@ def main() -> None:
 
     \b
     stsearch run quickstart        train networks, find the front (resumes if it was begun)
+    stsearch worker mine           one more worker on a study, from any machine: --storage URL
     stsearch pareto quickstart     show the front; --plot front.png draws it
     stsearch pareto published      the front of Tran et al. (CVPR 2018)
     stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
@@ -47,7 +49,7 @@ def main() -> None:
     """
 
 
-for _command in (run, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
+for _command in (run, worker, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
     main.add_command(_command)
 
 

@@ -42,20 +42,36 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     """Run STUDY, or go on with it: a name of a study or the path of its YAML file."""
     from rich.console import Console
 
-    from stsearch.report.live import Display, Reading
     from stsearch.report.pareto import pareto_of, whole
     from stsearch.report.tables import print_pareto
+    from stsearch.search.patience import reopened
+    from stsearch.search.reading import read_study
+    from stsearch.search.spec import load_study
+
+    chosen = load_study(study, overrides, storage)
+    place = chosen.storage_url
+    worked(chosen, retry_failed=retry_failed, quiet=quiet)
+    result = reopened(place, lambda: whole(pareto_of(read_study(chosen.name, place))))
+    if form == "json":
+        print_json(result.as_dict())
+        return
+    print_pareto(result, Console())
+    _say_next(study, overrides, chosen, result)
+
+
+def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) -> None:
+    """Bring a study to its number of networks, with its progress on stderr."""
+    from rich.console import Console
+
+    from stsearch.report.live import Display, Reading
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.patience import reopened
     from stsearch.search.place import shown
-    from stsearch.search.reading import read_study
     from stsearch.search.session import open_session
-    from stsearch.search.spec import load_study
     from stsearch.search.storage import still_there
     from stsearch.search.workers import at_work
 
-    chosen = load_study(study, overrides, storage)
     place = chosen.storage_url
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
@@ -65,7 +81,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
         f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
-        f"storage {shown(chosen.storage_url)}",
+        f"storage {shown(place)}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -78,12 +94,6 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
-    result = reopened(place, lambda: whole(pareto_of(read_study(chosen.name, place))))
-    if form == "json":
-        print_json(result.as_dict())
-        return
-    print_pareto(result, Console())
-    _say_next(study, overrides, chosen, result)
 
 
 def _note(console: Console, text: str) -> None:

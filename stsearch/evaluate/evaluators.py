@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,12 @@ from torch import nn
 
 from stsearch.data.videos import ClipData
 from stsearch.errors import unknown
+from stsearch.evaluate.checkpoint import Keeper, Shelf
+from stsearch.evaluate.earlier import as_then
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
-from stsearch.evaluate.train import EvaluationFailed, Trainer, train
+from stsearch.evaluate.train import EvaluationFailed, Trainer
 from stsearch.nets.build import build_plan, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
@@ -161,6 +164,8 @@ class Task:
     """trainings by number that were finished before the evaluation was cut off"""
     keep: Callable[[int, Training], None] | None = None
     """is given every one of several trainings as soon as it has ended"""
+    shelf: Shelf | None = None
+    """where plain trainings are put away in the middle; ``None``: nowhere"""
 
 
 def _nothing_missing() -> None: ...
@@ -225,18 +230,37 @@ def trainer_of(
     return Trainer(network, task.data, task.recipe, **shape, generator=generator, device=task.device, on_step=on_step)
 
 
+def training_identity(task: Task, repeat: int = 0) -> str:
+    """All that a training is a function of, as earlier versions wrote it where they trained like this."""
+    recipe = as_then(task.recipe.model_dump(exclude={"trace", "resident_share"}))
+    about = [task.architecture.id, str(task.clip), recipe, task.seed, task.data.fingerprint]
+    return json.dumps([*about, repeat] if repeat else about, sort_keys=True)
+
+
 def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
-    network, generator = begun(task, repeat)
-    return train(
-        network,
-        task.data,
-        task.recipe,
-        frames=task.clip.frames,
-        size=task.clip.height,
-        generator=generator,
-        device=task.device,
-        on_epoch=lambda epoch: on_epoch(repeat, epoch),
-    )
+    """One training, which is put away now and then where ``task`` has a shelf for that."""
+
+    def new() -> Trainer:
+        return trainer_of(task, *begun(task, repeat))
+
+    shelf, length = task.shelf, task.recipe.length
+    if shelf is None:
+        trainer = new()
+        while trainer.done < length:
+            on_epoch(repeat, trainer.epoch())
+        return trainer.result()
+    keeper = Keeper(shelf, shelf.file(repeat), training_identity(task, repeat), task.architecture.id)
+    trainer = keeper.begin(new, length)
+    try:
+        while trainer.done < length:
+            on_epoch(repeat, trainer.epoch())
+            keeper.look(trainer)
+        found = trainer.result()
+    except EvaluationFailed:  # it would fail again from there
+        keeper.end()
+        raise
+    keeper.end()
+    return found
 
 
 def _train_or_take(task: Task, repeat: int, on_epoch: OnEpoch, of: int) -> Training:

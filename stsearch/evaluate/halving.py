@@ -6,17 +6,15 @@ training that goes on from its checkpoint gives what one without a break gives; 
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field, field_validator
 
-from stsearch.evaluate.earlier import as_then
+from stsearch.evaluate.checkpoint import put_away, taken_up
 from stsearch.evaluate.evaluators import (
     EVALUATORS,
     Evaluation,
@@ -27,12 +25,12 @@ from stsearch.evaluate.evaluators import (
     begun,
     mean_of,
     trainer_of,
+    training_identity,
     training_seed,
 )
 from stsearch.evaluate.recipe import Count, LoopRecipe, TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Rung, Training
 from stsearch.evaluate.train import Trainer
-from stsearch.evaluate.weights import write_whole
 
 
 class HalvingRecipe(LoopRecipe):
@@ -117,40 +115,20 @@ def _new(task: Task, repeat: int = 0) -> Trainer:
 
 def _taken_up(task: Task) -> Trainer:
     """A training at its last rung if its checkpoint is there, else at its beginning, with a note if that is a pity."""
-    trainer, course = _new(task), task.course
+    course = task.course
     if course is None:
-        return trainer
-    if not course.checkpoint.is_file():
-        if course.expected:
-            course.note(f"no checkpoint {course.checkpoint} on this machine: trained from the beginning")
-        return trainer
-    try:
-        state = torch.load(course.checkpoint, map_location="cpu", weights_only=True)
-        if state["of"] != _identity(task):
-            raise ValueError("it is of another training")
-        trainer.load(state)
-    except Exception as error:  # a broken pickle raises anything; a training that begins anew is right in any case
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        course.note(f"the checkpoint {course.checkpoint} is of no use ({reason}): trained from the beginning")
         return _new(task)
-    return trainer
-
-
-def _identity(task: Task) -> str:
-    """All that a training is a function of, as earlier versions wrote it where they trained like this."""
-    recipe = as_then(task.recipe.model_dump(exclude={"trace", "resident_share"}))
-    about = [task.architecture.id, str(task.clip), recipe, task.seed, task.data.fingerprint]
-    return json.dumps(about, sort_keys=True)
+    if course.expected and not course.checkpoint.is_file():
+        course.note(f"no checkpoint {course.checkpoint} on this machine: trained from the beginning")
+    return taken_up(partial(_new, task), course.checkpoint, training_identity(task), course.note)
 
 
 def _put_away(task: Task, trainer: Trainer) -> None:
-    """Write the checkpoint, whole or not at all; where it cannot be written, the older one stays."""
+    """Write the checkpoint; where it cannot be written, the older one stays."""
     if task.course is None:
         return
-    kept = io.BytesIO()
-    torch.save({"of": _identity(task), **trainer.state()}, kept)
     try:
-        write_whole(task.course.checkpoint, kept.getbuffer())
+        put_away(trainer, task.course.checkpoint, training_identity(task))
     except OSError as error:
         task.course.note(
             f"cannot write the checkpoint {task.course.checkpoint}: {error.strerror}; if {task.architecture.id} is "

@@ -140,4 +140,5 @@ def plan(stored: StoredStudy, chosen: Sample, parts: Mapping[str, Fidelity], eng
         seed=seed,
         device=engine.device,
         plugins=(tuple(space["plugins"]), space["folder"]),
+        checkpoint_s=engine.checkpoint_s,
     )

@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
+from stsearch.evaluate.checkpoint import EVERY_S, Shelf
 from stsearch.evaluate.earlier import as_then
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task, subject_of
 from stsearch.evaluate.recipe import TrainRecipe
@@ -40,6 +41,7 @@ from stsearch.search.fitting import difference
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
+from stsearch.search.place import study_folder
 from stsearch.search.records import keep_whole, provenance
 from stsearch.search.session import interrupt
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
@@ -100,6 +102,8 @@ class Plan:
     device: str
     plugins: tuple[tuple[str, ...], str]
     """modules, and the folder they stand in"""
+    checkpoint_s: float = EVERY_S
+    """as ``engine.checkpoint_s``"""
 
     def companion(self, part: str) -> str:
         """Name of the study that keeps a part."""
@@ -272,7 +276,7 @@ def _train(
     emit({"event": "start", **work._asdict()})
     try:
         with own_failures():
-            record = _record(audit.plan, work, clips, device)
+            record = _record(audit, work, clips, device)
     except EvaluationFailed as error:  # one network's fault must not end the audit; its trial keeps the reason
         reason = shortened(str(error))
         with contextlib.suppress(UpdateFinishedTrialError):  # it had been given up: the network is trained again
@@ -298,12 +302,21 @@ def _train(
     emit({"event": "done", **work._asdict(), "video_top1": top1, "seconds": time.perf_counter() - begun})
 
 
-def _record(plan: Plan, work: Work, clips: Mapping[ClipShape, ClipData], device: torch.device) -> dict[str, Any]:
+def _shelf(audit: Audit, work: Work) -> Shelf:
+    """Where a training of an audit is put away while it lasts."""
+    name = hashlib.sha256(f"{work.part} {work.architecture}".encode()).hexdigest()[:20]
+    folder = study_folder(audit.plan.storage, audit.plan.study, "audit-checkpoints")
+    return Shelf(folder / name, audit.note, audit.plan.checkpoint_s)
+
+
+def _record(audit: Audit, work: Work, clips: Mapping[ClipShape, ClipData], device: torch.device) -> dict[str, Any]:
+    plan = audit.plan
     fidelity = plan.fidelities[work.part]
     data = clips[fidelity.clip]
     architecture: Architecture = parse_placement(work.architecture)
     seed = part_seed(plan.seed, work.part)
-    task = Task(architecture.scaled(fidelity.width), fidelity.clip, data, fidelity.recipe, seed, device)
+    proxy = architecture.scaled(fidelity.width)
+    task = Task(proxy, fidelity.clip, data, fidelity.recipe, seed, device, shelf=_shelf(audit, work))
     scores = _scores(task) if work.part == AUDIT else {}
     evaluation = EVALUATORS[fidelity.recipe.name].run(task, lambda *_: None)
     assert isinstance(evaluation, Evaluation)

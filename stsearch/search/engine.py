@@ -51,6 +51,8 @@ _KNOCK_S = 0.5
 """Time between two requests to stop."""
 _LOOK_S = 0.5
 """Ctrl-C is looked for so often."""
+_AGAIN = 3
+"""So many times as there are workers, one that was killed is started again."""
 _REQUESTS = {signal.SIGINT, signal.SIGTERM}
 """Signals that ask to stop."""
 
@@ -116,23 +118,27 @@ def _thread_note(args: threading.ExceptHookArgs) -> Event:
 def run_processes(job: Job, threads: int, count: int, emit: Emit, plugins: Plugins) -> None:
     """Run ``job`` in ``count`` processes of ``threads`` torch threads, to their end.
 
-    It can be pickled; to read it, a process must have imported ``plugins``.
+    It can be pickled; to read it, a process must have imported ``plugins``. One that is killed is started again,
+    ``_AGAIN`` times for each.
 
     The caller has closed its connections. Raises ``WorldError`` where a job does, or all were killed.
     """
-    context = multiprocessing.get_context("spawn")
-    packed = pickle.dumps(job)
-    crew = [_Member(context, packed, plugins, threads) for _ in range(count)]
+    recruit = partial(_Member, multiprocessing.get_context("spawn"), pickle.dumps(job), plugins, threads)
+    crew = [recruit() for _ in range(count)]
     fatal: list[str] = []
     with flagged():
         _start(crew)
         try:
-            while listening := [member.events for member in crew if not member.silent]:
+            while listening := {member.events: member for member in crew if not member.silent}:
                 check()
-                for ready in wait(listening, timeout=_LOOK_S):
-                    for member in crew:
-                        if member.events is ready:
-                            _forward(member, emit, fatal)
+                for ready in wait(list(listening), timeout=_LOOK_S):
+                    member = listening[ready]  # type: ignore[index]
+                    if not _forward(member, emit, fatal):
+                        more = _killed(member) and not fatal and len(crew) < (1 + _AGAIN) * count
+                        _tell_killed(member, emit, more)
+                        if more:
+                            crew.append(recruit())
+                            _start(crew[-1:])
         except KeyboardInterrupt as error:
             _stop(crew, number_of(error))
             raise
@@ -157,21 +163,30 @@ class _Member:
         self.end.close()  # so that the pipe ends with the process
 
 
-def _forward(member: _Member, emit: Emit, fatal: list[str]) -> None:
-    """Pass on one event of a worker, or notice its end."""
+def _forward(member: _Member, emit: Emit, fatal: list[str]) -> bool:
+    """Pass on one event of a worker; false where that was its end."""
     try:
         event = member.events.recv()
     except (EOFError, OSError):
         member.silent = True
         member.process.join()  # a killed process that nobody waits for would pass for alive
-        if member.process.exitcode:
-            code = member.process.exitcode
-            emit({"event": "note", "text": f"a worker was killed (exit code {code}); the others take over"})
-        return
+        return False
     if event["event"] == "fatal":
         fatal.append(event["text"])
     else:
         emit(event)
+    return True
+
+
+def _killed(member: _Member) -> bool:
+    """Whether a signal ended it that it could not answer, as the kernel's where memory runs out."""
+    return (member.process.exitcode or 0) < 0
+
+
+def _tell_killed(member: _Member, emit: Emit, again: bool) -> None:
+    if code := member.process.exitcode:
+        then = "another is started in its place" if again else "the others take over"
+        emit({"event": "note", "text": f"a worker was killed (exit code {code}); {then}"})
 
 
 def _start(crew: Sequence[_Member]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from stsearch.evaluate.checkpoint import Shelf
 from stsearch.evaluate.evaluators import Course, Reached
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -168,16 +169,24 @@ def checkpoint_file(study: Study, identifier: str, own: str = "") -> Path:
     return checkpoint_folder(study, own) / f"{hashlib.sha256(identifier.encode()).hexdigest()[:20]}.pt"
 
 
+def shelf_of(session: Session, identifier: str) -> Shelf:
+    """Where the plain trainings of one network are put away while they last."""
+    stem = checkpoint_file(session.study, identifier, session.own).with_suffix("")
+    return Shelf(stem, session.note, session.study.spec.engine.checkpoint_s)
+
+
 def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = False) -> None:
     """Remove checkpoints that nobody goes on from; all of them once the study has ``finished``.
 
     The caller holds the lock. What cannot be removed is left.
     """
     folder = checkpoint_folder(session.study, session.own)
-    if session.study.halving is None or not folder.is_dir():
+    if not folder.is_dir():
         return
     if finished:
         shutil.rmtree(folder, ignore_errors=True)
+        return
+    if session.study.halving is None:  # a training clears up behind itself
         return
     last = {name: group[-1] for name, group in by_network(trials).items()}
     alive = [n for n, t in last.items() if t.state == TrialState.RUNNING or is_stopped(t) or is_interrupted(t)]

@@ -32,6 +32,7 @@ from stsearch.search.attributes import (
     WORKER,
 )
 from stsearch.search.claims import begin_trial
+from stsearch.search.halving import shelf_of
 from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
@@ -299,6 +300,7 @@ def _train(session: Session, chosen: Repeat, on_epoch: OnEpoch) -> Evaluation:
         study.spec.evaluate,
         study.spec.seed,
         session.device,
+        shelf=shelf_of(session, chosen.architecture.id),
     )
     with own_failures():
         return again(task, chosen.repeat, on_epoch)

@@ -265,6 +265,8 @@ def _create_or_load(
 ) -> OptunaStudy:
     stored = stored_identity(storage, study)
     refuse_change(study, stored, identity)
+    if study.joins:
+        return optuna.load_study(storage=storage, study_name=study.name)
     optuna_study = optuna.create_study(
         storage=storage,
         study_name=study.name,
@@ -279,7 +281,12 @@ def _create_or_load(
             optuna_study.set_metric_names(list(study.spec.objectives))
         optuna_study.set_user_attr(REFERENCE_POINT, point)
     resolved = study.spec.model_dump(exclude={"storage"})
-    space = {"name": study.space.name, "plugins": list(study.space.plugins), "folder": study.space.folder}
+    space: dict[str, Any] = {
+        "name": study.space.name,
+        "plugins": list(study.space.plugins),
+        "folder": study.space.folder,
+    }
+    space["definition"] = study.space.definition
     stored_spec = {"format": FORMAT, "identity": identity, "resolved": resolved, "space": space}
     stored_spec |= {"classes": data.classes, "notes": data.notes, VIDEOS: len(data.splits["val"])}
     stored_spec |= {"repeats": getattr(study.spec.evaluate, "repeats", 1) + more}

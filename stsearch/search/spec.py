@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import SpecError, UserError, brief, quoted, unknown
+from stsearch.evaluate.checkpoint import EVERY_S
 from stsearch.evaluate.evaluators import EVALUATORS, LookedAt, ScoreName, ScoreRecipe
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
@@ -114,6 +115,8 @@ class Engine(Strict):
     """torch threads per worker"""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
+    checkpoint_s: Annotated[float, Field(ge=0, le=86_400)] = EVERY_S
+    """seconds of training between two checkpoints of a network; shorter trainings have none"""
 
 
 class StudySpec(Strict):
@@ -168,6 +171,10 @@ class Study:
     source: str
     said: frozenset[str] = frozenset()
     """keys of ``evaluate`` that the file gives a value; ``auto`` is none"""
+    places: Mapping[str, str | None] = field(default_factory=dict)
+    """keys of ``data`` that say where the videos lie, as the study was begun: elsewhere they may lie elsewhere"""
+    joins: bool = False
+    """whether it is another's study, that this process only works for"""
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -210,6 +217,7 @@ class Study:
         spec["proxy"] |= {"frames": clip.frames, "size": clip.height}
         for name in ("trace", "resident_share"):  # change no result
             spec["evaluate"].pop(name, None)
+        spec["data"] |= self.places
         if not spec["data"].get("exclude"):  # studies that were begun before there was such a key go on
             spec["data"].pop("exclude", None)
         if not self.measured:
@@ -363,9 +371,20 @@ def without_auto(evaluate: Any) -> Any:
     return {key: value for key, value in evaluate.items() if key not in ("epochs", "rungs") or value != "auto"}
 
 
-def study_from_data(data: dict[str, Any], source: str, default_name: str, folder: Path | None = None) -> Study:
-    """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections."""
-    space, faults = _space(data, folder)  # first: its plug-ins register kinds that other sections may name
+def study_from_data(
+    data: dict[str, Any],
+    source: str,
+    default_name: str,
+    folder: Path | None = None,
+    space: SearchSpace | None = None,
+) -> Study:
+    """A study from the mapping of its YAML; ``SpecError`` with all faults of all sections.
+
+    ``space`` is its search space where that is known; else the file that ``data`` name is read.
+    """
+    faults: list[str] = []
+    if space is None:  # first: its plug-ins register kinds that other sections may name
+        space, faults = _space(data, folder)
     data = {**data, "evaluate": without_auto(data.get("evaluate"))}
     recipe, more = _section(DATASETS, data, "data")
     faults += more

@@ -27,7 +27,7 @@ from stsearch.search.attributes import (
     WORKER,
 )
 from stsearch.search.claims import begin_trial
-from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, tidy
+from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, shelf_of, tidy
 from stsearch.search.metrics import measured_names
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
@@ -326,6 +326,7 @@ def _evaluate(
         space=study.space.scaled(study.spec.proxy.width),
         known=finished_trainings(persist(session, session.trials), architecture.id) if place else {},
         keep=partial(keep_training, session.optuna_study, place[0]._trial_id, place[1]) if place else None,
+        shelf=shelf_of(session, architecture.id),
     )
     with own_failures():
         flops = check_count(session, architecture)

@@ -139,6 +139,21 @@ class SearchSpace:
         text = json.dumps([self.block, self.widths, self.stems, stages, meaning])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The mapping of its YAML, so that it can be made again where there is no such file."""
+        stages = {stage.name: {"kind": list(stage.kinds), "depth": list(stage.depths)} for stage in self.stages}
+        per_block = any(stage.per_block for stage in self.stages)
+        return {
+            "name": self.name,
+            "block": self.block,
+            "width": list(self.widths),
+            "granularity": "block" if per_block else "stage",
+            "stem": {"kind": list(self.stems)},
+            "stages": stages,
+            "plugins": list(self.plugins),
+        }
+
     def scaled(self, width: float) -> SearchSpace:
         """The same space with every stage ``width`` times as wide, as ``Architecture.scaled``."""
         return replace(self, widths=tuple(own * width for own in self.widths))
