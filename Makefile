@@ -31,7 +31,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,mysql,flow,export]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,mysql,flow,export,slurm]'
 	touch $@
 
 $(NNI)/.done: $(VENV)/.test constraints-nni.txt

@@ -69,10 +69,13 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
     from stsearch.search.patience import reopened
     from stsearch.search.place import shown
     from stsearch.search.session import open_session
+    from stsearch.search.slurm import check_installed, run_jobs
     from stsearch.search.storage import still_there
     from stsearch.search.workers import at_work
 
-    place = chosen.storage_url
+    place, here = chosen.storage_url, chosen.spec.engine.here
+    if not here:
+        check_installed()
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
@@ -80,7 +83,7 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
         _note(notes, note)
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
-        f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device}, "
+        f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device if here else 'Slurm'}, "
         f"storage {shown(place)}",
         highlight=False,
         markup=False,
@@ -93,7 +96,7 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
-        run_engine(chosen, session, display.emit)
+        (run_engine if here else run_jobs)(chosen, session, display.emit)
 
 
 def _note(console: Console, text: str) -> None:

@@ -17,10 +17,11 @@ from stsearch.report.pareto import Pareto
 from stsearch.schema import validate
 from stsearch.search.attributes import SPEC
 from stsearch.search.audit import AUDIT, RETEST, Fidelity, Plan, Work, works
+from stsearch.search.engines import Engine
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import Record, StoredStudy
-from stsearch.search.spec import Engine, Proxy
+from stsearch.search.spec import Proxy
 from stsearch.space.blueprint import ClipShape
 from stsearch.stats.agreement import stratified
 
@@ -100,7 +101,7 @@ def fidelities(
     asked = {
         "evaluate": _audit_recipe(resolved["evaluate"]),
         "proxy": {"frames": clip.frames, "size": clip.height, "width": width},
-        "engine": dict(resolved["engine"]),
+        "engine": _here(resolved["engine"]),
     }
     apply_overrides(asked, overrides)
     if others := sorted(set(asked) - set(_SECTIONS)):
@@ -119,6 +120,13 @@ def fidelities(
         once = {**resolved["evaluate"], "repeats": 1, "trace": "none"}
         found[RETEST] = Fidelity(validate(TrainRecipe, once, source), clip, width)
     return found, engine
+
+
+def _here(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """The study's engine, or as much of it as is of any: an audit works where it is started."""
+    if engine["name"] == "local":
+        return dict(engine)
+    return {key: value for key, value in engine.items() if key in ("threads", "device", "checkpoint_s")}
 
 
 def plan(stored: StoredStudy, chosen: Sample, parts: Mapping[str, Fidelity], engine: Engine, seed: int) -> Plan:

@@ -125,6 +125,9 @@ class Display:
                 self._say(f"{kind}: {safe(event['text'])}")
             self.placed = self.placed or kind == "clips"
             return
+        if kind == "others":
+            self._follow_others()
+            return
         key = event["network"]
         if kind == "start":
             self.stopped.discard(event["architecture"])
@@ -147,6 +150,17 @@ class Display:
                 self._count_others()
             if self.live is None or kind == "failed":
                 self._say(self._line(event))
+        if self.live is not None:
+            self.live.update(self._render())
+
+    def _follow_others(self) -> None:
+        """This process trains nothing itself: what others have trained since is shown as it comes."""
+        before = len(self.others)
+        self._count_others()
+        if len(self.others) > before and self.live is None:
+            to_go = self.eta()
+            left = f"  {duration(to_go)} to go" if to_go and self.done < self.wanted else ""
+            self._say(f"[{self.done}/{self.wanted}] {self._front_line()}{left}")
         if self.live is not None:
             self.live.update(self._render())
 

@@ -23,9 +23,10 @@ from stsearch.errors import StsearchError, WorldError
 from stsearch.interrupt import check, flagged, number_of
 from stsearch.profiling.device import choose_device
 from stsearch.search.audit import Plan, work_audit
+from stsearch.search.engines import Engine
 from stsearch.search.patience import reopened
 from stsearch.search.session import Session, open_session
-from stsearch.search.spec import Engine, Study
+from stsearch.search.spec import Study
 from stsearch.search.storage import storage_errors
 from stsearch.search.training import Emit, Event
 from stsearch.search.worker import work

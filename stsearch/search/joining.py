@@ -10,6 +10,7 @@ from typing import Any
 from stsearch.errors import UserError, brief, quoted
 from stsearch.resources import find
 from stsearch.search.attributes import SPEC
+from stsearch.search.engines import ENGINES, Engine
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import shown
 from stsearch.search.spec import Study, study_from_data
@@ -30,6 +31,9 @@ def joined(stored: StoredStudy, overrides: Sequence[str] = ()) -> Study:
     data["data"] = {key: value for key, value in data["data"].items() if value is not None}
     if "repeats" in data["evaluate"]:
         data["evaluate"]["repeats"] = stored.user_attributes[SPEC].get("repeats", data["evaluate"]["repeats"])
+    if not ENGINES[data["engine"]["name"]].recipe.here:  # a worker is where it was started
+        own = {key: value for key, value in data["engine"].items() if key in Engine.model_fields}
+        data["engine"] = {**own, "name": "local", "workers": 1}
     _check(overrides, places)
     apply_overrides(data, overrides)
     source = f"the study {stored.name!r} in {shown(stored.url)}"

@@ -214,7 +214,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     storage where the study was begun with another space, input, data set or recipe.
     """
     EVALUATORS[study.spec.evaluate.name].check()
-    device = choose_device(study.spec.engine.device, "engine.device")
+    engine = study.spec.engine
+    device = choose_device(engine.device if engine.here else "cpu", "engine.device")
     opened = open_data(study.spec.data)
     table = check_budget(study, len(opened.classes))
     sampler = _sampler(study, table)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializeAsAny, field_validator
 
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import SpecError, UserError, brief, quoted, unknown
-from stsearch.evaluate.checkpoint import EVERY_S
 from stsearch.evaluate.evaluators import EVALUATORS, LookedAt, ScoreName, ScoreRecipe
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
+from stsearch.search.engines import ENGINES, Engine, remote_faults
 from stsearch.search.metrics import ACCURACIES, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
@@ -105,20 +105,6 @@ class Measure(Strict):
     """torch threads on a CPU"""
 
 
-class Engine(Strict):
-    """Where trials run."""
-
-    name: Literal["local"] = "local"
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """``auto``: one per CPU core, or one in all on a GPU"""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """torch threads per worker"""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
-    checkpoint_s: Annotated[float, Field(ge=0, le=86_400)] = EVERY_S
-    """seconds of training between two checkpoints of a network; shorter trainings have none"""
-
-
 class StudySpec(Strict):
     """A whole study."""
 
@@ -133,7 +119,7 @@ class StudySpec(Strict):
     evaluate: Any
     measure: Measure = Measure()
     search: Search = Search()
-    engine: Engine = Engine()
+    engine: SerializeAsAny[Engine] = Engine()
     storage: str | None = None
     """default: ``sqlite:///studies/<name>.db``"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -269,6 +255,14 @@ def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[S
     return check(registry[name].recipe, section, f"{key}.")
 
 
+def _engine(data: Mapping[str, Any]) -> tuple[Strict | None, list[str]]:
+    """The section ``engine``, of which a file may leave out all, or the name."""
+    given = data.get("engine", {})
+    named = {"name": "local", **given} if isinstance(given, dict) else given
+    found, faults = _section(ENGINES, {"engine": named}, "engine")
+    return (Engine() if found is None else found), faults
+
+
 def _space(data: Mapping[str, Any], folder: Path | None) -> tuple[SearchSpace | None, list[str]]:
     """The search space that the study names, or its faults; what is no name is left to the study's model."""
     name = data.get("space")
@@ -291,6 +285,11 @@ def _measured_faults(spec: StudySpec) -> list[str]:
         if name in spec.objectives and name not in spec.budget
     ]
     measured = [name for name in measured_names() if name in {*spec.objectives, *spec.budget}]
+    if measured and not spec.engine.here:
+        faults.append(
+            f"engine.name: {measured[0]} is measured on one device by one worker, so the engine is local; "
+            f"given {spec.engine.name}"
+        )
     if measured and isinstance(spec.engine.workers, int) and spec.engine.workers > 1:
         faults.append(
             f"engine.workers: {measured[0]} is measured while nothing else runs, so workers is 1 or auto; "
@@ -390,11 +389,19 @@ def study_from_data(
     faults += more
     evaluation, more = _section(EVALUATORS, data, "evaluate")
     faults += more
-    spec, more = check(StudySpec, {**data, "data": recipe, "evaluate": evaluation})
+    engine, more = _engine(data)
+    faults += more
+    spec, more = check(StudySpec, {**data, "data": recipe, "evaluate": evaluation, "engine": engine})
     faults += more
     if faults or spec is None or space is None:
         raise SpecError(source, faults)
-    faults = [*_unknown_faults(spec), *_measured_faults(spec), *_halving_faults(spec), *_repeats_faults(spec)]
+    faults = [
+        *remote_faults(spec.engine, spec.storage),
+        *_unknown_faults(spec),
+        *_measured_faults(spec),
+        *_halving_faults(spec),
+        *_repeats_faults(spec),
+    ]
     faults += [*_screen_faults(spec), *_asked_faults(spec, space)]
     if faults:
         raise SpecError(source, faults)

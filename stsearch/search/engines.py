@@ -1,0 +1,102 @@
+"""Where trainings run: the ``engine:`` section of a study, by its ``name``."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from stsearch.evaluate.checkpoint import EVERY_S
+from stsearch.registry import Registry
+from stsearch.schema import Strict
+from stsearch.search.place import parse_url, sqlite_file
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Engine(Strict):
+    """Processes of this machine."""
+
+    here: ClassVar[bool] = True
+    """whether the process that runs the study does, or starts, its work itself"""
+    name: Literal["local", "slurm"] = "local"
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """``auto``: one per CPU core, or one in all on a GPU"""
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """torch threads per worker"""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
+    checkpoint_s: Annotated[float, Field(ge=0, le=86_400)] = EVERY_S
+    """seconds of training between two checkpoints of a network; shorter trainings have none"""
+
+
+class SlurmEngine(Engine):
+    """Jobs of a Slurm cluster, one per worker, around one database server."""
+
+    here: ClassVar[bool] = False
+    name: Literal["slurm"] = "slurm"
+    workers: Annotated[int, Field(ge=1, le=1024)] = 4
+    """jobs"""
+    where: Literal["slurm", "here"] = "slurm"
+    """``here``: the jobs are processes of this machine, to try it out"""
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
+    minutes: Annotated[int, Field(ge=1, le=100_000)] = 240
+    """time limit of a job; one that reaches it is queued again, up to ``requeues`` times"""
+    requeues: Annotated[int, Field(ge=0, le=1000)] = 20
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
+    """per job"""
+    memory_gb: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """per job"""
+    setup: list[Word] = []
+    """lines of the shell before the worker is started, as ``module load cuda``"""
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What submitit hands to ``sbatch`` (its own names; ``time`` in minutes)."""
+        asked: dict[str, object] = {
+            "time": self.minutes,
+            "nodes": 1,
+            "ntasks_per_node": 1,
+            "cpus_per_task": self.threads + 1,  # one more reads clips and keeps the heartbeat
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "gpus_per_node": self.gpus or None,
+            "mem": f"{self.memory_gb}GB" if self.memory_gb else None,
+            "setup": self.setup or None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+class EngineKind(NamedTuple):
+    """What stands under a name."""
+
+    recipe: type[Engine]
+
+
+ENGINES: Registry[EngineKind] = Registry("engine")
+ENGINES.add("local", EngineKind(Engine))
+ENGINES.add("slurm", EngineKind(SlurmEngine))
+
+
+def remote_faults(engine: Engine, storage: str | None) -> list[str]:
+    """What an engine of several machines needs: a server that all reach, and no password on the way to it."""
+    if engine.here:
+        return []
+    url = parse_url(storage) if storage is not None else None
+    file = url is None or sqlite_file(url) is not None
+    if file and getattr(engine, "where", "") != "here":
+        return [
+            f"storage: jobs of {engine.name} run on several machines, so it is a database server that all of them "
+            "reach, as in postgresql://me@db.example/stsearch; a file on a shared disk is no such place"
+        ]
+    if url is not None and url.password is not None:
+        return [
+            f"storage: jobs of {engine.name} are kept in files, so the URL has no password; PostgreSQL takes it from "
+            "PGPASSWORD or ~/.pgpass, MySQL from a file named by ?read_default_file=~/.my.cnf"
+        ]
+    return []
