@@ -39,6 +39,7 @@ from stsearch.search.reading import read_study
 from stsearch.search.repeats import run_repeat
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_storage, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -61,8 +62,8 @@ def run(tiny: Path, *settings: str) -> list[Event]:
     return events
 
 
-def repeats_of(name: str) -> list[optuna.trial.FrozenTrial]:
-    storage = open_storage(f"sqlite:///studies/{name}.db")
+def repeats_of(name: str, url: str = "") -> list[optuna.trial.FrozenTrial]:
+    storage = open_storage(url or f"sqlite:///studies/{name}.db")
     return optuna.load_study(study_name=name + REPEATS, storage=storage).trials
 
 
@@ -96,14 +97,14 @@ def planted(monkeypatch: pytest.MonkeyPatch, accuracy: Accuracy) -> None:
     monkeypatch.setitem(evaluators.EVALUATORS._items, "train", Evaluator(TrainRecipe, first, again=again))
 
 
-def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path) -> None:
-    events = run(tiny, "search.trials=6", "search.repeats=4")
+def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path, database: str) -> None:
+    events = run(tiny, "search.trials=6", "search.repeats=4", f"storage={database}")
     again = [event for event in events if event["event"] == "done" and "again" in event]
     assert [event["again"] for event in again] == [1, 2, 3, 4]
-    stored = read_study("tiny")
+    stored = read_study("tiny", database)
     assert len(stored.numbers) == 6, "a repeat is no trial of the study"
     assert pareto_of(stored).trained == 6
-    repeats = repeats_of("tiny")
+    repeats = repeats_of("tiny", database)
     assert [t.user_attrs[REPEAT_OF] for t in repeats] == [event["trial"] for event in again]
     for number, further in stored.repeats.items():
         (row,) = np.flatnonzero(stored.numbers == number)
@@ -219,15 +220,15 @@ def test_the_search_is_the_same_with_repeats(tiny: Path) -> None:
     assert sum(len(found) for found in with_repeats.repeats.values()) == 5
 
 
-def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path) -> None:
+def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path, database: str) -> None:
     rng = random.Random(0)
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=engine.workers=2", "--quiet",
-        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=100",
+        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=100", "--storage", database,
     ]  # fmt: skip
 
     def repeated(least: int) -> bool:
-        return sum(map(len, read_study("tiny").repeats.values())) >= least
+        return sum(map(len, read_study("tiny", database).repeats.values())) >= least
 
     for least in (1, 3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -237,10 +238,10 @@ def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path) -> None:
         process.wait()
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert last.returncode == 0, last.stderr
-    states = Counter(t.state for t in repeats_of("tiny"))
+    states = Counter(t.state for t in repeats_of("tiny", database))
     assert states[TrialState.COMPLETE] == 8
     assert not states[TrialState.RUNNING]
-    done = [t.user_attrs for t in repeats_of("tiny") if t.state == TrialState.COMPLETE]
+    done = [t.user_attrs for t in repeats_of("tiny", database) if t.state == TrialState.COMPLETE]
     assert len({(found[REPEAT_OF], found[REPEAT]) for found in done}) == 8, "no training was made twice"
 
 
@@ -433,7 +434,7 @@ def test_two_runs_side_by_side_count_together(tiny: Path, capsys: pytest.Capture
         if event["event"] == "start" and event["trial"] == 0:  # another run trains two while this one trains its first
             command = [sys.executable, "-m", "stsearch.cli", "run", str(tiny)]
             other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            assert awaited(other, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
+            assert awaited(other, lambda: read_study("tiny").rows(State.COMPLETE).size >= 2)
             other.send_signal(signal.SIGINT)
             said.append(other.communicate(timeout=100)[1])
         display.emit(event)
