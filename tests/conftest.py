@@ -110,7 +110,7 @@ def fresh_database(kind: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", *SERVERS])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of an empty database of each kind that studies are kept in; of SQLite for a test that is ``on_sqlite``."""
+    """The URL of an empty database of each kind that studies are kept in; of SQLite for a test marked ``on_sqlite``."""
     with fresh_database(request.param) as url:
         yield url
 
