@@ -220,15 +220,15 @@ def test_the_search_is_the_same_with_repeats(tiny: Path) -> None:
     assert sum(len(found) for found in with_repeats.repeats.values()) == 5
 
 
-def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path, database: str) -> None:
+def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path) -> None:
     rng = random.Random(0)
     command = [
         sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=engine.workers=2", "--quiet",
-        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=100", "--storage", database,
+        "--set=search.trials=3", "--set=search.repeats=8", "--set=data.clips=100",
     ]  # fmt: skip
 
     def repeated(least: int) -> bool:
-        return sum(map(len, read_study("tiny", database).repeats.values())) >= least
+        return sum(map(len, read_study("tiny").repeats.values())) >= least
 
     for least in (1, 3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -238,10 +238,10 @@ def test_killed_workers_lose_no_repeat_and_spend_none_twice(tiny: Path, database
         process.wait()
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert last.returncode == 0, last.stderr
-    states = Counter(t.state for t in repeats_of("tiny", database))
+    states = Counter(t.state for t in repeats_of("tiny"))
     assert states[TrialState.COMPLETE] == 8
     assert not states[TrialState.RUNNING]
-    done = [t.user_attrs for t in repeats_of("tiny", database) if t.state == TrialState.COMPLETE]
+    done = [t.user_attrs for t in repeats_of("tiny") if t.state == TrialState.COMPLETE]
     assert len({(found[REPEAT_OF], found[REPEAT]) for found in done}) == 8, "no training was made twice"
 
 
