@@ -110,9 +110,13 @@ def fresh_database(kind: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", *SERVERS])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of an empty database of each kind that studies are kept in."""
+    """The URL of an empty database of each kind that studies are kept in; of SQLite for a test marked ``on_sqlite``."""
     with fresh_database(request.param) as url:
         yield url
+
+
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""Marks a test that shares a fixture with those that are run on every database, and is not about storing."""
 
 
 @pytest.fixture(params=list(SERVERS))

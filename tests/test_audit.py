@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,9 @@ from typing import Any
 
 import click
 import numpy as np
+import optuna
 import pytest
+import sqlalchemy as sa
 from scipy import stats
 
 from stsearch.cli import main
@@ -37,6 +38,7 @@ from stsearch.search.engine import run as run_engine
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import interrupt, open_session
 from stsearch.search.spec import load_study
+from stsearch.search.storage import open_storage
 from stsearch.stats.agreement import Difference
 from stsearch.stats.ranks import Correlation
 from tests.conftest import TINY, Cli
@@ -64,9 +66,24 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_study(searched: Path, tmp_path: Path) -> StoredStudy:
     """A copy of its own for every test."""
     (tmp_path / "studies").mkdir()
-    with sqlite3.connect(searched / "tiny.db") as source, sqlite3.connect(tmp_path / "studies/tiny.db") as copy:
-        source.backup(copy)
+    copied(searched, tmp_path / "studies/tiny.db")
     return read_study("tiny")
+
+
+def copied(searched: Path, file: Path) -> None:
+    with sqlite3.connect(searched / "tiny.db") as source, sqlite3.connect(file) as copy:
+        source.backup(copy)
+
+
+@pytest.fixture
+def tiny_study_anywhere(searched: Path, database: str) -> StoredStudy:
+    """A copy on every kind of database."""
+    optuna.copy_study(
+        from_study_name="tiny",
+        from_storage=open_storage(f"sqlite:///{searched}/tiny.db"),
+        to_storage=open_storage(database),
+    )
+    return read_study("tiny", database)
 
 
 def planned(stored: StoredStudy, networks: int = 11, **changes: Any) -> Plan:
@@ -78,19 +95,19 @@ def planned(stored: StoredStudy, networks: int = 11, **changes: Any) -> Plan:
 def audited(stored: StoredStudy, networks: int = 11) -> tuple[Plan, AuditReport]:
     made = planned(stored, networks)
     work_audit(made, quiet)
-    chosen, now = sample(stored, pareto_of(stored), networks, 0), read_study(stored.name)
+    chosen, now = sample(stored, pareto_of(stored), networks, 0), read_study(stored.name, stored.url)
     return made, report_of(now, chosen, made, Audit(made).found())
 
 
-def rows_of(database: str, part: str) -> dict[str, dict[str, Any]]:
+def rows_of(url: str, part: str) -> dict[str, dict[str, Any]]:
     """Records by architecture, read with SQL alone."""
     query = """
         SELECT u.value_json, s.value_json FROM trials t JOIN studies ON studies.study_id = t.study_id
         JOIN trial_user_attributes u ON u.trial_id = t.trial_id AND u.key = 'architecture'
         JOIN trial_system_attributes s ON s.trial_id = t.trial_id AND s.key = 'stsearch:record'
-        WHERE t.state = 'COMPLETE' AND studies.study_name LIKE ?"""
-    with sqlite3.connect(database) as connection:
-        found = connection.execute(query, (f"tiny/{part}-%",)).fetchall()
+        WHERE t.state = 'COMPLETE' AND studies.study_name LIKE :companion"""
+    with sa.create_engine(url).connect() as connection:
+        found = connection.execute(sa.text(query), {"companion": f"tiny/{part}-%"}).all()
     assert len(found) == len({architecture for architecture, _ in found})
     return {json.loads(architecture): json.loads(record) for architecture, record in found}
 
@@ -101,7 +118,7 @@ def test_its_numbers_are_those_of_the_records(tiny_study: StoredStudy, cli: Cli)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told = json.loads(done.stdout)
-    high, again = rows_of("studies/tiny.db", "audit"), rows_of("studies/tiny.db", "retest")
+    high, again = (rows_of(tiny_study.url, part) for part in ("audit", "retest"))
     assert len(high) == len(again) == 11, "10 and the reference R2D"
     with sqlite3.connect("studies/tiny.db") as connection:
         searched = {
@@ -179,8 +196,11 @@ def test_its_numbers_are_those_of_the_records(tiny_study: StoredStudy, cli: Cli)
     assert "Audited otherwise: 11 networks with evaluate.epochs: 5 -> 6, seed: 3 -> 0." in other.stdout
 
 
-def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_path: Path) -> None:
-    shutil.copy("studies/tiny.db", "whole.db")
+def test_a_killed_audit_goes_on_and_finds_the_same(
+    tiny_study_anywhere: StoredStudy, searched: Path, tmp_path: Path
+) -> None:
+    tiny_study = tiny_study_anywhere
+    copied(searched, tmp_path / "whole.db")
     command = [
         sys.executable,
         "-m",
@@ -190,6 +210,7 @@ def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_
         "--networks=11",
         "--no-retest",
         "--set=evaluate.epochs=1",
+        f"--storage={tiny_study.url}",
     ]
     process = subprocess.Popen([*command, "--set=engine.workers=2"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -200,7 +221,7 @@ def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_
     process.wait()
     process.stderr.close()
     time.sleep(1)  # the workers see that their parent is gone
-    done = rows_of("studies/tiny.db", "audit")
+    done = rows_of(tiny_study.url, "audit")
     assert 2 <= len(done) < 11
     events: list[dict[str, Any]] = []
     work_audit(planned(tiny_study, retest=False, overrides=["evaluate.epochs=1"]), events.append)
@@ -209,7 +230,7 @@ def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_
         replace(tiny_study, url=f"sqlite:///{tmp_path}/whole.db"), retest=False, overrides=["evaluate.epochs=1"]
     )
     work_audit(replace(elsewhere, work=elsewhere.work[:5]), quiet)
-    whole, gone_on = rows_of("whole.db", "audit"), rows_of("studies/tiny.db", "audit")
+    whole, gone_on = rows_of(elsewhere.storage, "audit"), rows_of(tiny_study.url, "audit")
     assert len(whole) == 5
     assert len(gone_on) == 11
     for architecture, record in whole.items():
@@ -219,8 +240,10 @@ def test_a_killed_audit_goes_on_and_finds_the_same(tiny_study: StoredStudy, tmp_
 
 
 def test_a_network_that_fails_is_told_and_not_tried_again(
-    tiny_study: StoredStudy, monkeypatch: pytest.MonkeyPatch
+    tiny_study_anywhere: StoredStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tiny_study = tiny_study_anywhere
+
     def failing(task: Task, on_epoch: OnEpoch) -> Evaluation:
         if set(task.architecture.placement.split("-")) == {"3d"}:
             raise EvaluationFailed("the loss is nan")

@@ -25,9 +25,11 @@ from stsearch.search.attributes import INTERRUPTED, REASON
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import interrupt, open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_study
 from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
+from tests.conftest import on_sqlite
 
 if TYPE_CHECKING:
     from tests.browser import Open
@@ -41,7 +43,7 @@ def quiet(*_: object) -> None:
 
 
 @pytest.fixture
-def study(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> StoredStudy:
+def study(tiny: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> StoredStudy:
     """Trained within and over the budget, failed, interrupted, and pruned for being slow."""
     train = evaluators.evaluate_by_training
 
@@ -51,11 +53,11 @@ def study(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> StoredStudy:
         return train(task, on_epoch)
 
     monkeypatch.setitem(evaluators.EVALUATORS._items, "train", evaluators.Evaluator(TrainRecipe, failing))
-    networks = "search.start_with=paper-all"
-    session = open_session(load_study(str(tiny), [networks, "search.trials=12", "budget.gmacs=1.6"]), quiet)
+    settings = ["search.start_with=paper-all", "search.trials=12", "budget.gmacs=1.6"]
+    session = open_session(load_study(str(tiny), settings, database), quiet)
     work(session, quiet)
     interrupt(session.storage, session.storage.create_new_trial(session.optuna_study._study_id))
-    return read_study("tiny")
+    return read_study("tiny", database)
 
 
 @contextlib.contextmanager
@@ -131,6 +133,7 @@ def test_every_trial_is_shown_as_what_it_is(study: StoredStudy, address: str) ->
     assert {"R3D-18", "R2D-18", "f-R2D-18"} <= set(texts)
 
 
+@on_sqlite
 def test_files_of_a_trial(study: StoredStudy, address: str) -> None:
     shown = detail(address)
     host = address.partition("/dashboard")[0]
@@ -157,13 +160,13 @@ def test_files_of_a_trial(study: StoredStudy, address: str) -> None:
 
 def test_it_shows_and_does_not_change(study: StoredStudy, address: str) -> None:
     host = address.partition("/dashboard")[0]
-    before = len(open_study("tiny").trials)
+    before = len(open_study("tiny", study.url).trials)
     assert get(f"{host}/api/studies/1", "DELETE")[0] == 403
     assert get(f"{host}/api/studies", "POST", {"study_name": "x", "directions": ["minimize"]})[0] == 403
     assert get(f"{host}/api/studies/1/rename", "POST", {"study_name": "x"})[0] == 403
     assert get(f"{host}/api/studies/1", Host="evil.example:80")[0] == 403
     assert get(f"{host}/api/studies/7")[0] == 404
-    assert len(open_study("tiny").trials) == before
+    assert len(open_study("tiny", study.url).trials) == before
     note = {"version": 1, "body": "mine"}
     assert get(f"{host}/api/studies/1/1/note", "PUT", note)[0] == 204, "but notes are the user's to write"
     trial = next(t for t in detail(address)["trials"] if t["trial_id"] == 1)
@@ -211,6 +214,7 @@ def test_an_empty_study(tiny: Path) -> None:
     assert shown["plotly_graph_objects"] == []
 
 
+@on_sqlite
 def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open) -> None:
     """Note, drawing and figure are on the screen; nothing leaves this machine and nothing is complained of."""
     visit = open_page(address, width=1500, height=1200)
@@ -225,7 +229,7 @@ def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open)
     drawing = page.get_by_role("img", name="architecture.svg").or_(page.locator("img[src*='/artifacts/']")).first
     drawing.wait_for()
     page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=drawing.element_handle())
-    failed = int(study.numbers[study.rows("FAIL")][0])
+    failed = int(study.numbers[study.rows(State.FAILED)][0])
     page.goto(f"{address}/trials?numbers={failed}")
     page.get_by_text("the <b>loss</b> is nan").first.wait_for()
     assert not visit.left

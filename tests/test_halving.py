@@ -49,6 +49,7 @@ from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.samplers import HardBudget, suggest
 from stsearch.search.session import open_session, standing
 from stsearch.search.spec import Study, load_study
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import open_study
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -377,25 +378,25 @@ def run(study: Study, emit: Callable[[Event], None] = quiet) -> optuna.Study:
 def outcome(name: str, storage: str | None = None) -> tuple[Any, Any]:
     """The front with all its metrics, and every network's last state, epoch and accuracy."""
     front = [(r.architecture, r.metrics) for r in pareto_of(read_study(name, storage)).front]
-    last = {name: group[-1] for name, group in by_network(open_study(name, storage).trials).items()}
+    last = {name: network.last for name, network in by_network(open_study(name, storage).trials).items()}
     return front, {n: (t.state.name, t.user_attrs.get(STOPPED), t.user_attrs["video_top1"]) for n, t in last.items()}
 
 
-def check_finished(study: Study, trials: int) -> Counter[str]:
+def check_finished(study: Study, trials: int) -> Counter[State]:
     """What must hold of any finished study; its last states."""
     session = open_session(study, quiet)
     networks = by_network(session.trials())
-    states = Counter(group[-1].state.name for group in networks.values())
-    reasons = [group[-1].user_attrs.get(REASON) for group in networks.values() if group[-1].state == TrialState.FAIL]
-    assert set(states) <= {"COMPLETE", "PRUNED"}, reasons
+    states = Counter(network.state for network in networks.values())
+    reasons = [n.last.user_attrs.get(REASON) for n in networks.values() if n.last.state == TrialState.FAIL]
+    assert set(states) <= {State.COMPLETE, State.STOPPED}, reasons
     assert len(networks) == states.total() == trials
-    for group in networks.values():
-        assert sum(trial.state == TrialState.COMPLETE for trial in group) <= 1
+    for network in networks.values():
+        assert sum(trial.state == TrialState.COMPLETE for trial in network.trials) <= 1
     waiting = stopped_networks(session.trials())
-    assert len(waiting) == states["PRUNED"]
+    assert len(waiting) == states[State.STOPPED]
     assert not ladder_of(session, session.trials()).promotable(waiting), "nothing is left to promote"
     now = standing(session)
-    assert (now.complete, now.stopped, now.running, now.open) == (states["COMPLETE"], states["PRUNED"], 0, 0)
+    assert (now.complete, now.stopped, now.running, now.open) == (states[State.COMPLETE], states[State.STOPPED], 0, 0)
     assert not checkpoint_folder(study).exists()
     return states
 
@@ -430,19 +431,19 @@ class Whole:
 @pytest.mark.slow
 def test_a_study_begins_all_promotes_and_trains_no_epoch_twice(whole: Whole) -> None:
     states = check_finished(whole.study, 5)
-    assert states["PRUNED"] >= 2
+    assert states[State.STOPPED] >= 2
     continued = [t for t in whole.trials if CONTINUES in t.user_attrs]
     assert BLIND in {trial.user_attrs[ARCHITECTURE] for trial in continued}
     for trial in continued:
         assert whole.trials[trial.user_attrs[CONTINUES]].user_attrs[ARCHITECTURE] == trial.user_attrs[ARCHITECTURE]
-    for group in by_network(whole.trials).values():
-        reached = group[-1].user_attrs.get(STOPPED, 4)
-        assert sum(t.user_attrs[EPOCHS_TRAINED] for t in group) == reached
-        assert sum(t.user_attrs[CLIPS_TRAINED] for t in group) == 80 * reached
-        assert [int(epoch) for epoch in group[-1].user_attrs[RUNGS]] == [e for e in (2, 3, 4) if e <= reached]
+    for network in by_network(whole.trials).values():
+        reached = network.last.user_attrs.get(STOPPED, 4)
+        assert sum(t.user_attrs[EPOCHS_TRAINED] for t in network.trials) == reached
+        assert sum(t.user_attrs[CLIPS_TRAINED] for t in network.trials) == 80 * reached
+        assert [int(epoch) for epoch in network.last.user_attrs[RUNGS]] == [e for e in (2, 3, 4) if e <= reached]
     counts = Counter(event["event"] for event in whole.events)
-    assert (counts["start"], counts["done"]) == (len(whole.trials), states["COMPLETE"])
-    assert counts["stopped"] == len(whole.trials) - states["COMPLETE"]
+    assert (counts["start"], counts["done"]) == (len(whole.trials), states[State.COMPLETE])
+    assert counts["stopped"] == len(whole.trials) - states[State.COMPLETE]
 
 
 @pytest.mark.slow
@@ -507,7 +508,7 @@ def test_stopped_networks_are_said_to_be_stopped(whole: Whole) -> None:
     stored, trials = whole.stored, whole.trials
     found = halved(stored)
     assert found is not None
-    waiting = sum(t.state == TrialState.PRUNED for t in (g[-1] for g in by_network(trials).values()))
+    waiting = sum(network.state is State.STOPPED for network in by_network(trials).values())
     assert (found.epochs, len(found.stopped), found.whole) == (4, waiting, 5 * 4 * 80)
     assert found.clips == sum(t.user_attrs[CLIPS_TRAINED] for t in trials)
     said = f"{waiting} stopped early, which saved {found.saved:,} of 1,600 training clips"
@@ -521,10 +522,10 @@ def test_stopped_networks_are_said_to_be_stopped(whole: Whole) -> None:
     assert found.stopped[0].reason.startswith(f"stopped at epoch {stop.user_attrs[STOPPED]} of 4: ")
     assert "networks that cost no more are better by over 0.0 points" in found.stopped[0].reason
     assert f"stopped at epoch {stop.user_attrs[STOPPED]} of 4" in html(report)
-    assert "**Stopped early**: stopped at epoch" in trial_note(stored, stop.number, "PRUNED", stop.user_attrs, {})
+    assert "**Stopped early**: stopped at epoch" in trial_note(stored, stop.number, State.STOPPED, stop.user_attrs, {})
     assert stored.details(np.array([stop.number]))[0]["trainings"][0]["curve"]
     again = next(t for t in trials if CONTINUES in t.user_attrs)
-    note = trial_note(stored, again.number, again.state.name, again.user_attrs, {})
+    note = trial_note(stored, again.number, state_of(again), again.user_attrs, {})
     assert f"Takes up the training of trial {again.user_attrs[CONTINUES]}" in note
 
 
@@ -551,14 +552,14 @@ def test_what_rungs_are_worth_is_said(halving: Path, cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_front_however_often_it_was_interrupted(whole: Whole, halving: Path) -> None:
+def test_the_same_front_however_often_it_was_interrupted(whole: Whole, halving: Path, database: str) -> None:
     """One worker, one seed, CPU: bit for bit; Ctrl-C in the middle of epochs, also of promoted networks."""
-    stopped = load_study(str(halving))
+    stopped = load_study(str(halving), storage=database)
     for after in (3, 4, 5):
         with pytest.raises(KeyboardInterrupt):
             run(stopped, stop_after(after))
     run(stopped)
-    assert outcome("halving") == outcome("whole", whole.study.storage_url)
+    assert outcome("halving", database) == outcome("whole", whole.study.storage_url)
     check_finished(stopped, 5)
 
 

@@ -32,6 +32,7 @@ from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
 from stsearch.search.session import Session, bury_dead, open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State
 from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.search.workers import this_worker
@@ -171,7 +172,7 @@ def test_what_the_world_does_to_a_network_leaves_it_open(tiny: Path, monkeypatch
     session = open_session(study, quiet)
     work(session, quiet)
     stored = read_study("tiny")
-    assert not stored.ended("FAIL")
+    assert not stored.ended(State.FAILED)
     assert len(complete(session)) == 2
     assert all(v["state"] == "complete" for k, v in stored.user_attributes.items() if k.startswith("reference:"))
 
@@ -219,7 +220,7 @@ def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, post
     column("varchar(200)")
     with pytest.raises(WorldError, match="cannot take a result: value too long"):
         work(session, quiet)
-    assert not read_study("tiny", postgres).ended("FAIL"), "once is no reason to give it up"
+    assert not read_study("tiny", postgres).ended(State.FAILED), "once is no reason to give it up"
     events: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -229,7 +230,7 @@ def test_a_result_that_is_lost_twice_for_one_reason_is_given_up(tiny: Path, post
             column("text")
 
     work(session, emit)
-    (lost,) = read_study("tiny", postgres).ended("FAIL")
+    (lost,) = read_study("tiny", postgres).ended(State.FAILED)
     assert lost.reason.startswith("its result cannot be written: value too long")
     assert [event["event"] for event in events if event["event"] in ("failed", "done")] == ["failed", "done"]
     trials = session.optuna_study.get_trials()

@@ -24,6 +24,7 @@ from stsearch.search import attributes, recognise
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import state_of
 from stsearch.search.storage import open_storage, open_study
 from stsearch.search.worker import work
 from tests.conftest import Cli
@@ -49,7 +50,7 @@ def test_it_agrees_with_optuna(tiny: Path, many: bool) -> None:
     session.storage.create_new_trial(session.optuna_study._study_id)
     stored, trials = read_study("tiny"), open_study("tiny").trials
     assert stored.numbers.tolist() == [t.number for t in trials]
-    assert stored.states.tolist() == [t.state.name for t in trials]
+    assert stored.states.tolist() == [state_of(t) for t in trials]
     assert stored.feasible.tolist() == [all(v <= 0 for v in t.constraints.values()) for t in trials]
     assert 0 < stored.feasible[stored.complete].sum() < len(stored.complete)
     for row, trial in enumerate(trials):

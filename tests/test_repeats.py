@@ -39,6 +39,7 @@ from stsearch.search.reading import read_study
 from stsearch.search.repeats import run_repeat
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_storage, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -61,8 +62,8 @@ def run(tiny: Path, *settings: str) -> list[Event]:
     return events
 
 
-def repeats_of(name: str) -> list[optuna.trial.FrozenTrial]:
-    storage = open_storage(f"sqlite:///studies/{name}.db")
+def repeats_of(name: str, url: str = "") -> list[optuna.trial.FrozenTrial]:
+    storage = open_storage(url or f"sqlite:///studies/{name}.db")
     return optuna.load_study(study_name=name + REPEATS, storage=storage).trials
 
 
@@ -96,14 +97,14 @@ def planted(monkeypatch: pytest.MonkeyPatch, accuracy: Accuracy) -> None:
     monkeypatch.setitem(evaluators.EVALUATORS._items, "train", Evaluator(TrainRecipe, first, again=again))
 
 
-def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path) -> None:
-    events = run(tiny, "search.trials=6", "search.repeats=4")
+def test_near_ties_are_trained_again_and_stay_one_network(tiny: Path, database: str) -> None:
+    events = run(tiny, "search.trials=6", "search.repeats=4", f"storage={database}")
     again = [event for event in events if event["event"] == "done" and "again" in event]
     assert [event["again"] for event in again] == [1, 2, 3, 4]
-    stored = read_study("tiny")
+    stored = read_study("tiny", database)
     assert len(stored.numbers) == 6, "a repeat is no trial of the study"
     assert pareto_of(stored).trained == 6
-    repeats = repeats_of("tiny")
+    repeats = repeats_of("tiny", database)
     assert [t.user_attrs[REPEAT_OF] for t in repeats] == [event["trial"] for event in again]
     for number, further in stored.repeats.items():
         (row,) = np.flatnonzero(stored.numbers == number)
@@ -433,7 +434,7 @@ def test_two_runs_side_by_side_count_together(tiny: Path, capsys: pytest.Capture
         if event["event"] == "start" and event["trial"] == 0:  # another run trains two while this one trains its first
             command = [sys.executable, "-m", "stsearch.cli", "run", str(tiny)]
             other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            assert awaited(other, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
+            assert awaited(other, lambda: read_study("tiny").rows(State.COMPLETE).size >= 2)
             other.send_signal(signal.SIGINT)
             said.append(other.communicate(timeout=100)[1])
         display.emit(event)

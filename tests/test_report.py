@@ -33,6 +33,7 @@ from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.records import plain as as_json
 from stsearch.search.session import open_session
 from stsearch.search.spec import Study, load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_storage
 from stsearch.search.worker import work
 from stsearch.space.architecture import Architecture
@@ -50,13 +51,13 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`{{7*7
 STATES = {state.name.lower(): state for state in TrialState}
 
 
-def begin(folder: Path, settings: str = "", name: str = "made") -> tuple[Study, optuna.Study]:
+def begin(folder: Path, settings: str = "", name: str = "made", url: str = "") -> tuple[Study, optuna.Study]:
     """An empty study, its attributes as the command line writes them."""
     file = folder / "made.yaml"
     file.write_text(TINY + settings)
     study = load_study(str(file))
     optuna_study = optuna.create_study(
-        storage=open_storage(f"sqlite:///{folder}/made.db"), study_name=name,
+        storage=open_storage(url or f"sqlite:///{folder}/made.db"), study_name=name,
         directions=[direction_of(name) for name in study.spec.objectives],
     )  # fmt: skip
     identity = {**study.identity(), "data_fingerprint": "feed"}
@@ -136,7 +137,7 @@ def written(trained: StoredStudy) -> Path:
 def test_a_real_study_says_everything(trained: StoredStudy) -> None:
     report = report_of(trained, "stsearch report trained -o r.html")
     assert report.complete == 12
-    assert report.states == {"COMPLETE": 12}
+    assert report.states == {State.COMPLETE: 12}
     assert report.effort.trainings == 13, "R2D too"
     assert report.effort.timed == 13
     assert report.effort.workers == 1
@@ -190,8 +191,8 @@ def test_every_size_and_number_of_objectives(tmp_path: Path, objectives: str, ne
         assert report.growth[-1] == pytest.approx((networks, hypervolume(values, worst[0])))
 
 
-def test_hypervolume_grows_in_order_of_completion(tmp_path: Path) -> None:
-    study, made = begin(tmp_path)
+def test_hypervolume_grows_in_order_of_completion(tmp_path: Path, database: str) -> None:
+    study, made = begin(tmp_path, url=database)
     rng = np.random.default_rng(0)
     chosen = rng.choice(study.space.size, 60, replace=False)
     for index in chosen:
@@ -204,8 +205,8 @@ def test_hypervolume_grows_in_order_of_completion(tmp_path: Path) -> None:
         assert volume == pytest.approx(hypervolume(values[:count], np.array([0.0, 2.0])))
 
 
-def test_running_failed_pruned_and_over_budget(tmp_path: Path) -> None:
-    study, made = begin(tmp_path, "budget: {gmacs: 0.001}\n")
+def test_running_failed_pruned_and_over_budget(tmp_path: Path, database: str) -> None:
+    study, made = begin(tmp_path, "budget: {gmacs: 0.001}\n", url=database)
     for number in range(3):
         add(
             study, made, study.space.architecture(number), state="fail", reason=f"the loss is nan in epoch {number % 2}"

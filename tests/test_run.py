@@ -35,6 +35,7 @@ from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import FAILURES_IN_A_ROW, bury_dead, open_session, standing
 from stsearch.search.spec import Study, load_study
+from stsearch.search.state import State
 from stsearch.search.storage import Lock, open_storage, open_study, surely_dead, this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -127,7 +128,7 @@ def test_kill_nine_at_random_moments(tiny: Path, workers: int, moments: int) -> 
     kills = 0
 
     def more(than: int) -> bool:
-        return read_study("tiny").rows("COMPLETE").size > than
+        return read_study("tiny").rows(State.COMPLETE).size > than
 
     for moment in range(moments):  # the first while it starts, the others when it has done some more
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -217,7 +218,7 @@ def test_ctrl_c_and_sigterm_of_the_command(tiny: Path, workers: int, number: sig
         f"--set=engine.workers={workers}",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert awaited(process, lambda: read_study("tiny").rows("COMPLETE").size >= 2)
+    assert awaited(process, lambda: read_study("tiny").rows(State.COMPLETE).size >= 2)
     before = len(finished({}))
     process.send_signal(number)
     _, errors = process.communicate(timeout=200)
@@ -253,7 +254,7 @@ def test_ctrl_c_leaves_no_trial_without_its_reason(tiny: Path, moment: str) -> N
 
 def running(stored: StoredStudy) -> list[dict[str, Any]]:
     """The ``worker`` of the trials that run."""
-    return stored.attributes(["worker"], stored.rows("RUNNING"))
+    return stored.attributes(["worker"], stored.rows(State.RUNNING))
 
 
 def test_a_worker_that_is_killed_is_replaced(tiny: Path) -> None:
@@ -481,20 +482,20 @@ def test_trials_of_dead_workers_are_buried(tiny: Path) -> None:
     assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
 
 
-def test_two_workers_on_postgresql_killed_once(tiny: Path, postgres: str) -> None:
+def test_two_workers_killed_once(tiny: Path, database: str) -> None:
     command = [
-        sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--storage", postgres, "--quiet",
+        sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--storage", database, "--quiet",
         "--set=search.trials=10", "--set=engine.workers=2", "--set=search.start_with=paper",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert awaited(process, lambda: read_study("tiny", postgres).rows("COMPLETE").size >= 2)
+    assert awaited(process, lambda: read_study("tiny", database).rows(State.COMPLETE).size >= 2)
     process.kill()
     process.wait()
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    study = open_study("tiny", postgres)
+    study = open_study("tiny", database)
     assert len(complete(study)) == len(set(complete(study))) == 10
-    assert pareto_of(read_study("tiny", postgres)).trained == 10
+    assert pareto_of(read_study("tiny", database)).trained == 10
 
 
 def test_a_database_that_restarts_is_waited_for(tiny: Path, postgres: str) -> None:

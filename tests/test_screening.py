@@ -32,10 +32,11 @@ from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
 from stsearch.search.attributes import ARCHITECTURE, REASON, REFERENCE, RUNGS, SCREEN, STOPPED
 from stsearch.search.halving import ladder_of
-from stsearch.search.networks import by_network, is_screened, stopped_networks
+from stsearch.search.networks import by_network, stopped_networks
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import FAILURES_IN_A_ROW, Session, open_session, standing
 from stsearch.search.spec import Study, load_study
+from stsearch.search.state import State, state_of
 from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.space.architecture import parse_placement
@@ -79,7 +80,7 @@ class Whole:
 
     @property
     def out(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials if is_screened(trial)]
+        return [trial for trial in self.trials if state_of(trial) is State.SCREENED]
 
     @property
     def stored(self) -> StoredStudy:
@@ -122,7 +123,7 @@ def test_the_rule_of_halving_decides_who_is_trained(whole: Whole) -> None:
     for number, trial in enumerate(whole.trials):
         reason = by_hand(whole.trials[: number + 1], 3)
         assert (trial.state.name, trial.user_attrs.get(REASON)) == ("PRUNED" if reason else "COMPLETE", reason)
-        assert trial.user_attrs[SCREEN]["out"] == is_screened(trial) == (reason is not None)
+        assert trial.user_attrs[SCREEN]["out"] == (state_of(trial) is State.SCREENED) == (reason is not None)
         assert ("video_top1" in trial.user_attrs) == (reason is None)
 
 
@@ -189,8 +190,8 @@ def test_screened_networks_do_not_count_and_are_never_proposed_again(whole: Whol
     assert (kinds.count("done"), kinds.count("screened"), kinds.count("pruned")) == (4, len(whole.out), 0)
     seen = whole.session.sampler.view(whole.session.optuna_study).get_trials(deepcopy=False)
     for stored, shown in zip(whole.trials, seen, strict=True):
-        assert shown.state == (TrialState.FAIL if is_screened(stored) else stored.state)
-    assert not any(is_screened(trial) for trial in seen)
+        assert shown.state == (TrialState.FAIL if state_of(stored) is State.SCREENED else stored.state)
+    assert State.SCREENED not in map(state_of, seen)
 
 
 def test_an_audit_takes_trained_networks_alone(whole: Whole) -> None:
@@ -277,15 +278,15 @@ def emit(event):
         if max(left.values()) <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-work(open_session(load_study(sys.argv[1]), lambda *_: None), emit)
+work(open_session(load_study(sys.argv[1], storage=sys.argv[2]), lambda *_: None), emit)
 """
 
 
-def test_a_killed_study_goes_on_as_if_it_had_not_been(whole: Whole, screened: Path) -> None:
+def test_a_killed_study_goes_on_as_if_it_had_not_been(whole: Whole, screened: Path, database: str) -> None:
     """One worker, one seed, CPU: bit for bit; killed before a screened trial has ended."""
-    killed = subprocess.run([sys.executable, "-c", KILL, str(screened)], timeout=120)
+    killed = subprocess.run([sys.executable, "-c", KILL, str(screened), database], timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    study = load_study(str(screened))
+    study = load_study(str(screened), storage=database)
     trials = run(study).trials()
     assert outcome(trials) == outcome(whole.trials)
     assert len(trials) == len(whole.trials) + 1
@@ -306,7 +307,7 @@ def test_two_workers_share_a_screen(screened: Path) -> None:
     command += ["--set=search.start_with=[2plus1d-2d-2plus1d-2plus1d-2plus1d@18]"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stored = partial(read_study, "screened")
-    assert awaited(process, lambda: stored().rows("COMPLETE").size >= 2 and stored().rows("PRUNED").size)
+    assert awaited(process, lambda: stored().rows(State.COMPLETE).size >= 2 and stored().rows(State.SCREENED).size)
     process.send_signal(signal.SIGKILL)
     process.wait()
     last = subprocess.run(command, capture_output=True, text=True, timeout=240)
@@ -314,7 +315,7 @@ def test_two_workers_share_a_screen(screened: Path) -> None:
     session = open_session(load_study(str(screened), [f"search.trials={wanted}", "seed=0"]), quiet)
     trials = session.trials()
     ended = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    out = [t for t in ended if is_screened(t)]
+    out = [t for t in ended if state_of(t) is State.SCREENED]
     names = [t.user_attrs[ARCHITECTURE] for t in ended]
     assert len(set(names)) == len(names)
     assert (len(names), standing(session).complete) == (wanted + len(out), wanted)
@@ -376,7 +377,7 @@ def test_halving_and_a_screen_do_not_touch_each_other(tmp_path: Path) -> None:
         run(broken, stop_at_second())
     assert last(run(broken).trials()) == last(session.trials())
     trials, now = session.trials(), standing(session)
-    out = {t.user_attrs[ARCHITECTURE] for t in trials if is_screened(t)}
+    out = {t.user_attrs[ARCHITECTURE] for t in trials if state_of(t) is State.SCREENED}
     waiting = stopped_networks(trials)
     assert out
     assert not out & set(waiting)
@@ -384,7 +385,7 @@ def test_halving_and_a_screen_do_not_touch_each_other(tmp_path: Path) -> None:
     assert (now.screened, now.open, now.pruning) == (len(out), 0, 0)
     ladder = ladder_of(session, trials)
     assert ladder.verdict(trials[0].user_attrs[ARCHITECTURE], 1).networks == 4
-    assert all(RUNGS not in t.user_attrs for t in trials if is_screened(t))
+    assert all(RUNGS not in t.user_attrs for t in trials if state_of(t) is State.SCREENED)
     seen = session.sampler.view(session.optuna_study).get_trials(deepcopy=False)
     assert sum(trial.state == TrialState.COMPLETE for trial in seen) == 4, "stopped ones as if complete"
     stored = read_study("straight")
@@ -408,7 +409,7 @@ def stop_at_second() -> Callable[[Event], None]:
 
 def last(trials: Sequence[FrozenTrial]) -> Mapping[str, Any]:
     """How every network stands."""
-    groups = {name: group[-1] for name, group in by_network(trials).items()}
+    groups = {name: network.last for name, network in by_network(trials).items()}
     shown = (STOPPED, "video_top1", SCREEN, RUNGS)
     return {n: (t.state.name, t.values, *map(t.user_attrs.get, shown)) for n, t in groups.items()}
 
@@ -429,7 +430,7 @@ def test_screened_networks_are_said_to_be_screened_out(whole: Whole) -> None:
     assert whole.out[0].user_attrs[REASON] in shown[0]
     assert (report.loss.pruned, len(report.loss.screened), report.standing) == ((), count, "")
     trial = whole.out[0]
-    note = trial_note(stored, trial.number, "PRUNED", trial.user_attrs, {})
+    note = trial_note(stored, trial.number, State.SCREENED, trial.user_attrs, {})
     assert "**Screened out**: screened out by naswot: " in note
 
 

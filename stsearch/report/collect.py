@@ -23,6 +23,7 @@ from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
+from stsearch.search.state import State
 from stsearch.stats.front import hypervolume, minimised, non_dominated
 
 TIMED = 500
@@ -157,7 +158,7 @@ def _effort(
     speeds = [found["clips_per_second"] for found in trainings if "clips_per_second" in found]
     workers = {(w.get("host"), w.get("pid"), w.get("born")) for f in trainings if isinstance(w := f.get(WORKER), dict)}
     further = [repeat for found in stored.repeats.values() for repeat in found if not repeat.audit]
-    halted = np.flatnonzero(np.isin(stored.numbers, list(pareto.halved.at_rungs if pareto.halved else ())))
+    halted = stored.rows(State.STOPPED)
     pieces = stored.attributes(["seconds"], halted) if len(halted) else []
     first = min(filter(None, began), default="")
     last = max(filter(None, ended), default="")
@@ -184,19 +185,16 @@ def _seconds(began: str, ended: str) -> float:
 
 
 def _loss(stored: StoredStudy, pareto: Pareto, effort: Effort, began: Sequence[str], ended: Sequence[str]) -> Loss:
-    failed, halved = stored.ended("FAIL"), pareto.halved
-    screened = pareto.screened
-    apart = (halved.at_rungs if halved else frozenset()) | (screened.numbers if screened else frozenset())
-    rows = [row for row in stored.rows("PRUNED").tolist() if int(stored.numbers[row]) not in apart]
+    halved, screened, rows = pareto.halved, pareto.screened, stored.rows(State.OVER)
     spent = sum(_seconds(began[row], ended[row]) for row in rows)
     return Loss(
-        failed=tuple(failed),
-        interrupted=len(stored.rows("FAIL")) - len(failed),
-        pruned=tuple(trial for trial in stored.ended("PRUNED") if trial.trial not in apart),
+        failed=tuple(stored.ended(State.FAILED)),
+        interrupted=len(stored.rows(State.INTERRUPTED)),
+        pruned=tuple(stored.ended(State.OVER)),
         stopped=halved.stopped if halved else (),
         screened=screened.out if screened else (),
         pruned_seconds=spent,
-        saved=max(0.0, len(rows) * effort.mean - spent) if rows and effort.mean is not None else None,
+        saved=max(0.0, len(rows) * effort.mean - spent) if len(rows) and effort.mean is not None else None,
     )
 
 
@@ -205,7 +203,7 @@ def _timed(stored: StoredStudy, references: Sequence[Record]) -> tuple[tuple[str
 
     Those that were pruned for it are among them: without the slow ones the two would agree too well.
     """
-    rows = np.flatnonzero((stored.states == "COMPLETE") | (stored.states == "PRUNED"))
+    rows = stored.rows(State.COMPLETE, State.STOPPED, State.SCREENED, State.OVER)
     found = stored.attributes([NETWORK, "gmacs", "latency_ms"], rows[:: -(-len(rows) // TIMED) or 1])
     found += [{NETWORK: record.network, **record.metrics} for record in references]
     known = {a[NETWORK]: (a.get("gmacs", 0.0), a.get("latency_ms", 0.0)) for a in found if NETWORK in a}

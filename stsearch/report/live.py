@@ -8,7 +8,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from optuna.trial import TrialState
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -24,6 +23,7 @@ from stsearch.search.networks import stopped_networks
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.repeats import accuracies, past, planned, spent
 from stsearch.search.session import Session, standing, wanted
+from stsearch.search.state import State, state_of
 from stsearch.search.training import Event
 from stsearch.search.workers import Crew
 from stsearch.stats.front import minimised, non_dominated
@@ -57,7 +57,7 @@ class Display:
         at = standing(session)
         self.wanted, self.complete, self.screened = at.wanted, at.complete, at.screened
         self.stopped = set(stopped_networks(session.trials()))
-        self.own = {trial.number for trial in session.trials() if trial.state.is_finished()}
+        self.own = {trial.number for trial in session.trials() if state_of(trial).ended}
         self.others: set[int] = set()
         self.crew = Crew()
         self.already = self.done
@@ -170,7 +170,7 @@ class Display:
         Of this run's own some may be complete before anything is heard of them: processes write by themselves.
         """
         with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
-            complete = {t.number: t for t in self.session.trials() if t.state == TrialState.COMPLETE}
+            complete = {t.number: t for t in self.session.trials() if state_of(t) is State.COMPLETE}
             new = {number for number, trial in complete.items() if not self.crew.has(trial.user_attrs.get(WORKER))}
             new -= self.own | self.others
             if new and not self.others:
@@ -268,7 +268,7 @@ class Display:
 
 def _trained(session: Session) -> list[Mapping[str, Any]]:
     """Trained networks by their attributes; accuracies are means over repeats."""
-    trials = [t for t in session.trials() if t.state == TrialState.COMPLETE]
+    trials = [t for t in session.trials() if state_of(t) is State.COMPLETE]
     means = (
         {n: sum(v) / len(v) for n, v in found.items()} for found in accuracies(trials, past(session), session.audited)
     )

@@ -10,13 +10,21 @@ from typing import Any
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto
 from stsearch.report.words import plain, storage_option, table
-from stsearch.search.attributes import ARCHITECTURE, CONTINUES, INTERRUPTED, NETWORK, REASON, SCREEN, STOPPED, TRACE
+from stsearch.search.attributes import ARCHITECTURE, CONTINUES, NETWORK, REASON, TRACE
 from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, StoredStudy
+from stsearch.search.state import State
 from stsearch.space.architecture import parse_placement
 from stsearch.space.cost import NetworkCost, network_cost
 
+_ENDINGS = {
+    State.FAILED: "Failed",
+    State.INTERRUPTED: "Interrupted",
+    State.STOPPED: "Stopped early",
+    State.SCREENED: "Screened out",
+    State.OVER: "Pruned",
+}
 _TRAINED = {"seconds", "clips_per_second", "flops_counted", "seed"}
 _SHOWN = 100
 """Networks of the front in a study's note, at most."""
@@ -47,11 +55,11 @@ def cost_table(cost: NetworkCost) -> tuple[list[str], list[list[str]]]:
 
 
 def trial_note(
-    stored: StoredStudy, number: int, state: str, attributes: Mapping[str, Any], excess: Mapping[str, float]
+    stored: StoredStudy, number: int, state: State, attributes: Mapping[str, Any], excess: Mapping[str, float]
 ) -> str:
     """What a trial is: its network, how it ended, its cost, and where to look further."""
     if ARCHITECTURE not in attributes:
-        if state in ("RUNNING", "WAITING"):
+        if not state.ended:
             return "Its network is being chosen."
         return "This trial has no network: its worker was stopped before one was chosen."
     cost = network_cost(parse_placement(attributes[ARCHITECTURE]), stored.target_clip, stored.classes)
@@ -78,7 +86,7 @@ def trial_note(
             f"These are the figures of its own evaluation. Over all {stored.count(number)} trainings of the network, "
             f"whose mean tables and plots of the front show: {said}."
         )
-    elif stored.trainings > 1 and state == "COMPLETE":
+    elif stored.trainings > 1 and state is State.COMPLETE:
         parts.append(f"Its accuracies are means over {stored.trainings} trainings.")
     if CONTINUES in attributes:
         parts.append(f"Takes up the training of trial {attributes[CONTINUES]}, which is part of these figures.")
@@ -90,16 +98,9 @@ def trial_note(
     return "\n\n".join(part for part in parts if part)
 
 
-def _ending(state: str, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> str:
-    reason = plain(str(attributes.get(REASON, "unknown")))
-    if state == "FAIL":
-        return f"**{'Interrupted' if attributes.get(INTERRUPTED) else 'Failed'}**: {reason}"
-    if state == "PRUNED" and STOPPED in attributes:
-        return f"**Stopped early**: {reason}"
-    if state == "PRUNED" and attributes.get(SCREEN, {}).get("out"):
-        return f"**Screened out**: {reason}"
-    if state == "PRUNED":
-        return f"**Pruned**: {reason}"
+def _ending(state: State, attributes: Mapping[str, Any], excess: Mapping[str, float]) -> str:
+    if state in _ENDINGS:
+        return f"**{_ENDINGS[state]}**: {plain(str(attributes.get(REASON, 'unknown')))}"
     over = [metric(name, value) for name, value in excess.items() if name in METRICS and value > 0]
     return f"**Over the budget** by {', '.join(over)}" if over else ""
 

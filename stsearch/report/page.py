@@ -23,6 +23,7 @@ from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted, storage_option
 from stsearch.search.metrics import ACCURACIES, KEPT, METRICS
 from stsearch.search.reading import Ended, Record
+from stsearch.search.state import State
 from stsearch.space.blueprint import ClipShape
 
 _FIVE = 5
@@ -207,7 +208,7 @@ class Report:
     @property
     def running(self) -> int:
         """Networks in training when the study was read."""
-        return self.states.get("RUNNING", 0)
+        return self.states.get(State.RUNNING, 0)
 
     @property
     def complete(self) -> int:

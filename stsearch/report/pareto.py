@@ -18,6 +18,7 @@ from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Ended, Record, StoredStudy, read_study
 from stsearch.search.screened import Screened, screened
+from stsearch.search.state import State
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -239,7 +240,6 @@ def pareto_of(stored: StoredStudy) -> Pareto:
     named = [replace(record, network=_PAPER[record.architecture]) for record in stored.records(paper)]
     order = list(_PAPER.values())
     halving, screen = halved(stored), screened(stored)
-    apart = (halving.at_rungs if halving else frozenset()) | (screen.numbers if screen else frozenset())
     flow = " (optical flow)" if stored.identity["data"].get("modality") == "flow" else ""
     return Pareto(
         study=stored.name,
@@ -247,9 +247,9 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         reference_point=point,
         hypervolume=hypervolume(values[best], worst),
         trained=len(stored.complete),
-        failed=len(failures := stored.ended("FAIL")),
+        failed=len(failures := stored.ended(State.FAILED)),
         failures=tuple(failures),
-        pruned=len(stored.rows("PRUNED")) - len(apart),
+        pruned=len(stored.rows(State.OVER)),
         front=tuple(front),
         others=Lazy(lambda: tuple(stored.records(np.setdiff1d(stored.complete, kept)))),
         references=tuple(sorted([*stored.references(), *named], key=lambda r: order.index(r.network))),

@@ -27,6 +27,7 @@ from stsearch.report.plot import figure
 from stsearch.search.attributes import RECORD, REFERENCE, SPEC
 from stsearch.search.packed import whole
 from stsearch.search.reading import StoredStudy, read_study
+from stsearch.search.state import state_of
 
 _ARTIFACT = "artifacts:"
 """Optuna's prefix of an artifact in a trial's system attributes."""
@@ -106,7 +107,7 @@ class ShownStorage(_CachedStorage):
         if (known := self._notes.get(trial._trial_id)) is not None:
             return known
         stored = self.standing().stored
-        note = trial_note(stored, trial.number, trial.state.name, trial.user_attrs, trial.constraints)
+        note = trial_note(stored, trial.number, state_of(trial), trial.user_attrs, trial.constraints)
         if trial.state.is_finished():
             self._notes[trial._trial_id] = note
         return note

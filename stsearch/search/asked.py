@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.search.attributes import ARCHITECTURE, REPEAT_OF
-from stsearch.search.proposals import failed_by_itself
 from stsearch.search.spec import Study
+from stsearch.search.state import State, state_of
 
 
 def grown(study: Study, stored: Mapping[str, Any] | None) -> tuple[Study, int]:
@@ -34,11 +34,6 @@ def grown(study: Study, stored: Mapping[str, Any] | None) -> tuple[Study, int]:
     return replace(study, spec=spec), now - before
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a repeat is spent: it is finished, running, or failed for a reason of its own."""
-    return trial.state in (TrialState.COMPLETE, TrialState.RUNNING) or failed_by_itself(trial)
-
-
 class Asked:
     """How many further trainings of each network are asked for, and which of them there are."""
 
@@ -47,8 +42,9 @@ class Asked:
     ) -> None:
         by_name = study.asked_again
         self._wanted = {t.number: max(more, by_name.get(t.user_attrs[ARCHITECTURE], 0)) for t in networks}
-        self._there = Counter(t.user_attrs[REPEAT_OF] for t in repeats if counts(t) and REPEAT_OF in t.user_attrs)
-        self._failed = {t.user_attrs[REPEAT_OF] for t in repeats if failed_by_itself(t) and REPEAT_OF in t.user_attrs}
+        known = [(t.user_attrs[REPEAT_OF], state_of(t)) for t in repeats if REPEAT_OF in t.user_attrs]
+        self._there = Counter(of for of, state in known if state.counts)
+        self._failed = {of for of, state in known if state is State.FAILED}
         self._networks = networks
 
     @property

@@ -36,7 +36,7 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, NETWORK, REASON, RECORD, SETTINGS, WORKER
+from stsearch.search.attributes import ARCHITECTURE, NETWORK, REASON, RECORD, SETTINGS, WORKER
 from stsearch.search.fitting import difference
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
@@ -44,6 +44,7 @@ from stsearch.search.patience import persist
 from stsearch.search.place import study_folder
 from stsearch.search.records import keep_whole, provenance
 from stsearch.search.session import interrupt
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
 from stsearch.search.training import Emit, own_failures, shortened, tell
 from stsearch.space.architecture import Architecture, parse_placement
@@ -170,10 +171,8 @@ class Audit:
     def found(self) -> Found:
         """The records so far."""
         trials = self.trials()
-        records = {
-            key: whole(trial.system_attrs, RECORD) for key, trial in trials if trial.state == TrialState.COMPLETE
-        }
-        failed = {key: trial.user_attrs[REASON] for key, trial in trials if _failed_by_itself(trial)}
+        records = {key: whole(t.system_attrs, RECORD) for key, t in trials if state_of(t) is State.COMPLETE}
+        failed = {key: t.user_attrs[REASON] for key, t in trials if state_of(t) is State.FAILED}
         failed = {key: reason for key, reason in failed.items() if key not in records}
         return Found(records, failed, tuple(self._others()))
 
@@ -188,7 +187,7 @@ class Audit:
 
     def left(self) -> list[Work]:
         """Work that is neither done nor failed; that of other workers too."""
-        over = {key for key, trial in self.trials() if trial.state == TrialState.COMPLETE or _failed_by_itself(trial)}
+        over = {key for key, trial in self.trials() if state_of(trial) in (State.COMPLETE, State.FAILED)}
         return [work for work in self.plan.work if (work.part, work.architecture) not in over]
 
     def claim(self) -> tuple[Work, optuna.Trial] | None:
@@ -196,7 +195,7 @@ class Audit:
         with self.lock:
             running = set()
             for key, other in self.trials():
-                if other.state == TrialState.RUNNING:
+                if state_of(other) is State.RUNNING:
                     if _gone(other):
                         interrupt(self.storage, other._trial_id)
                     else:
@@ -215,10 +214,6 @@ def _ask(study: optuna.Study) -> optuna.Trial:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no heartbeat: ``_gone`` and ``PATIENCE_S`` stand for it
         return study.ask()
-
-
-def _failed_by_itself(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
 
 
 def _gone(trial: FrozenTrial) -> bool:

@@ -12,7 +12,8 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REFERENCE, REPEATS, RETRIED
-from stsearch.search.proposals import failed_by_itself, tried
+from stsearch.search.proposals import tried
+from stsearch.search.state import State, state_of
 from stsearch.search.tables import USER
 from stsearch.space.architecture import Architecture, parse_placement
 
@@ -25,7 +26,8 @@ def reopen(storage: RDBStorage, study: OptunaStudy) -> int:
     """
     names = (study.study_name, study.study_name + REPEATS)
     numbers = [known._study_id for known in storage.get_all_studies() if known.study_name in names]
-    failed = [t for number in numbers for t in storage.get_all_trials(number, deepcopy=False) if failed_by_itself(t)]
+    trials = [trial for number in numbers for trial in storage.get_all_trials(number, deepcopy=False)]
+    failed = [trial for trial in trials if state_of(trial) is State.FAILED]
     rows = [
         {"trial_id": trial._trial_id, "key": key, "value_json": json.dumps(True)}
         for trial in failed
@@ -34,9 +36,9 @@ def reopen(storage: RDBStorage, study: OptunaStudy) -> int:
     if rows:
         with storage.engine.begin() as connection:
             connection.execute(sa.insert(USER), rows)
-    outside = [k for k, v in study.user_attrs.items() if k.startswith(REFERENCE) and v.get("state") == "failed"]
+    outside = [k for k, v in study.user_attrs.items() if k.startswith(REFERENCE) and v.get("state") == State.FAILED]
     for key in outside:
-        study.set_user_attr(key, {"state": "open"})
+        study.set_user_attr(key, {"state": State.OPEN})
     return len(failed) + len(outside)
 
 

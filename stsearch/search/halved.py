@@ -12,18 +12,17 @@ from stsearch.search.attributes import (
     ARCHITECTURE,
     CLIPS_TRAINED,
     EPOCHS_TRAINED,
-    INTERRUPTED,
     NETWORK,
     REASON,
     RUNGS,
-    STOPPED,
 )
 from stsearch.search.reading import Ended, StoredStudy
+from stsearch.search.state import State
 from stsearch.stats.ranks import LEAST_FOR_INTERVAL, Correlation, kendall
 
 RANKED = 400
 """Networks that a rank correlation is taken over, at most, evenly by trial: its bootstrap compares all pairs."""
-_KEYS = [ARCHITECTURE, NETWORK, STOPPED, REASON, INTERRUPTED, CLIPS_TRAINED, EPOCHS_TRAINED, RUNGS]
+_KEYS = [ARCHITECTURE, NETWORK, REASON, CLIPS_TRAINED, EPOCHS_TRAINED, RUNGS]
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,6 @@ class Halved:
     """of a whole training"""
     stopped: tuple[Ended, ...]
     """networks that wait at a rung, by their last trials"""
-    at_rungs: frozenset[int]
-    """numbers of all trials that ended at a rung, also of networks that went on later"""
     clips: int
     """training clips that the stopped and the complete networks have seen in all their trials"""
     whole: int
@@ -105,17 +102,17 @@ def halved(stored: StoredStudy) -> Halved | None:
     numbers, states = stored.numbers.tolist(), stored.states.tolist()
     last: dict[str, int] = {}
     for row, known in enumerate(found):
-        if ARCHITECTURE in known and not _interrupted(states[row], known):
+        if ARCHITECTURE in known and states[row] != State.INTERRUPTED:
             last[known[ARCHITECTURE]] = row
-    waiting = [row for row in last.values() if _at_rung(states[row], found[row])]
+    waiting = [row for row in last.values() if states[row] == State.STOPPED]
     counted = {found[row][ARCHITECTURE] for row in waiting}
-    counted |= {name for name, row in last.items() if states[row] == "COMPLETE"}
+    counted |= {name for name, row in last.items() if states[row] == State.COMPLETE}
     trainings = [known for known in found if known.get(ARCHITECTURE) in counted]
     clips = sum(known.get(CLIPS_TRAINED, 0) for known in trainings)
     epochs = sum(known.get(EPOCHS_TRAINED, 0) for known in trainings)
     length = evaluate["rungs"][-1]
     ranked, ranking = _ranking(
-        [found[row].get(RUNGS, {}) for row in sorted(last.values()) if states[row] == "COMPLETE"], evaluate["rungs"]
+        [found[row].get(RUNGS, {}) for row in sorted(last.values()) if states[row] == State.COMPLETE], evaluate["rungs"]
     )
     return Halved(
         epochs=length,
@@ -123,7 +120,6 @@ def halved(stored: StoredStudy) -> Halved | None:
             Ended(numbers[row], found[row].get(NETWORK, "?"), found[row].get(REASON, "unknown"))
             for row in sorted(waiting)
         ),
-        at_rungs=frozenset(n for n, s, known in zip(numbers, states, found, strict=True) if _at_rung(s, known)),
         clips=clips,
         whole=round(len(counted) * length * clips / epochs) if epochs else 0,
         ranked=ranked,
@@ -145,11 +141,3 @@ def _shown(tau: Correlation) -> str:
     if tau.value is None:
         return "unknown"
     return f"{tau.value:.2f}" + (f" ({tau.low:.2f} to {tau.high:.2f})" if tau.low is not None else "")
-
-
-def _at_rung(state: str, known: Mapping[str, Any]) -> bool:
-    return state == "PRUNED" and STOPPED in known
-
-
-def _interrupted(state: str, known: Mapping[str, Any]) -> bool:
-    return state == "FAIL" and (REASON not in known or bool(known.get(INTERRUPTED)))

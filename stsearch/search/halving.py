@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.evaluate.checkpoint import Shelf
 from stsearch.evaluate.evaluators import Course, Reached
@@ -26,18 +26,11 @@ from stsearch.search.attributes import (
     RUNGS,
 )
 from stsearch.search.metrics import ACCURACIES, measured_names
-from stsearch.search.networks import (
-    by_network,
-    is_interrupted,
-    is_stopped,
-    known_of,
-    results_at_rungs,
-    stopped_networks,
-)
+from stsearch.search.networks import Network, by_network, stopped_networks
 from stsearch.search.place import study_folder
-from stsearch.search.proposals import failed_by_itself
 from stsearch.search.session import Session
 from stsearch.search.spec import Study
+from stsearch.search.state import State
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.stats.rungs import Ladder
 
@@ -69,11 +62,11 @@ def ladder_of(session: Session, trials: Sequence[FrozenTrial]) -> Ladder:
     tolerance = None if recipe.tolerance == "auto" else recipe.tolerance
     more = session.further(trials)
     ladder = Ladder(tuple(recipe.rungs), recipe.reduction, tolerance, len(session.data.splits["val"]), more)
-    for identifier, group in by_network(trials).items():
-        known = known_of(group)
-        if failed_by_itself(group[-1]) or over_budget(session, known):
+    for identifier, network in by_network(trials).items():
+        known = network.known
+        if network.state is State.FAILED or over_budget(session, known):
             continue
-        for epoch, accuracy in results_at_rungs(group).items():
+        for epoch, accuracy in network.at_rungs.items():
             ladder.record(identifier, costs_of(study, known), epoch, accuracy)
     return ladder
 
@@ -93,22 +86,22 @@ def next_going_on(session: Session, trials: Sequence[FrozenTrial]) -> GoingOn | 
     if session.study.halving is None:
         return None
     networks = by_network(trials)
-    interrupted = [group for group in networks.values() if is_interrupted(group[-1])]
+    interrupted = [network for network in networks.values() if network.state is State.INTERRUPTED]
     if interrupted:
-        group = min(interrupted, key=lambda group: group[-1].number)
-        return _going_on(group, group[-1].user_attrs.get(PASSED, 0))
+        first = min(interrupted, key=lambda network: network.last.number)
+        return _going_on(first, first.last.user_attrs.get(PASSED, 0))
     waiting = stopped_networks(trials)
     promoted = ladder_of(session, trials).promotable(waiting) if waiting else []
     return _going_on(networks[promoted[0]], waiting[promoted[0]]) if promoted else None
 
 
-def _going_on(group: Sequence[FrozenTrial], passed: int) -> GoingOn:
-    known = known_of(group)
+def _going_on(network: Network, passed: int) -> GoingOn:
+    known = network.known
     return GoingOn(
         parse_placement(known[ARCHITECTURE]),
-        group[-1].number,
+        network.last.number,
         passed,
-        max(results_at_rungs(group), default=0),
+        max(network.at_rungs, default=0),
         {name: known[name] for name in measured_names() if name in known},
     )
 
@@ -188,11 +181,11 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
         return
     if session.study.halving is None:  # a training clears up behind itself
         return
-    last = {name: group[-1] for name, group in by_network(trials).items()}
-    alive = [n for n, t in last.items() if t.state == TrialState.RUNNING or is_stopped(t) or is_interrupted(t)]
+    goes_on = (State.RUNNING, State.STOPPED, State.INTERRUPTED)
+    alive = [name for name, network in by_network(trials).items() if network.state in goes_on]
     stored = session.optuna_study.user_attrs
     for name, architecture in session.study.references().items():
-        if stored.get(REFERENCE + name, {}).get("state") not in ("complete", "failed"):
+        if stored.get(REFERENCE + name, {}).get("state") not in (State.COMPLETE, State.FAILED):
             alive.append(architecture.id)
     kept = {checkpoint_file(session.study, name, session.own) for name in alive}
     for file in folder.glob("*.pt"):

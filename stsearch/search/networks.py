@@ -6,60 +6,62 @@ what counts: its trials share the architecture, and the last of them says how it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM, RUNGS, SCREEN, STOPPED
+from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM, RUNGS, STOPPED
 from stsearch.search.metrics import ACCURACIES
-from stsearch.search.proposals import failed_by_itself
 from stsearch.search.shown import Shown, shown_as
-
-Networks = dict[str, list[FrozenTrial]]
-"""Architecture to its trials, in order"""
+from stsearch.search.state import State, state_of
 
 
-def by_network(trials: Sequence[FrozenTrial]) -> Networks:
-    """Trials by architecture; those without one, whose worker was stopped too early, are left out."""
-    found: Networks = {}
+@dataclass(frozen=True)
+class Network:
+    """A network of a study by its trials, in order; the last of them says how it stands."""
+
+    trials: tuple[FrozenTrial, ...]
+
+    @property
+    def last(self) -> FrozenTrial:
+        """Its last trial."""
+        return self.trials[-1]
+
+    @property
+    def state(self) -> State:
+        """How it stands."""
+        return state_of(self.last)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """All that its trials know of it; the last one may be about to be written by another worker."""
+        return {name: value for trial in self.trials for name, value in trial.user_attrs.items()}
+
+    @property
+    def at_rungs(self) -> dict[int, float]:
+        """Epoch to accuracy at the rungs; that of the later trial where two have one."""
+        found = (trial.user_attrs.get(RUNGS, {}) for trial in self.trials)
+        return {int(epoch): accuracy for rungs in found for epoch, accuracy in rungs.items()}
+
+
+def by_network(trials: Sequence[FrozenTrial]) -> dict[str, Network]:
+    """Networks by architecture; trials without one, whose worker was stopped too early, are left out."""
+    found: dict[str, list[FrozenTrial]] = {}
     for trial in trials:
         if ARCHITECTURE in trial.user_attrs:
             found.setdefault(trial.user_attrs[ARCHITECTURE], []).append(trial)
-    return found
-
-
-def is_stopped(trial: FrozenTrial) -> bool:
-    """Whether a trial ended at a rung."""
-    return trial.state == TrialState.PRUNED and STOPPED in trial.user_attrs
-
-
-def is_screened(trial: FrozenTrial) -> bool:
-    """Whether a trial's network was screened out."""
-    return trial.state == TrialState.PRUNED and bool(trial.user_attrs.get(SCREEN, {}).get("out"))
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a trial ended with its worker: its network is tried again."""
-    return trial.state == TrialState.FAIL and not failed_by_itself(trial)
+    return {architecture: Network(tuple(own)) for architecture, own in found.items()}
 
 
 def stopped_networks(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """Networks that wait at a rung: architecture to the rung's epoch, in order of their last trials."""
-    last = sorted((group[-1] for group in by_network(trials).values()), key=lambda trial: trial.number)
-    return {trial.user_attrs[ARCHITECTURE]: trial.user_attrs[STOPPED] for trial in last if is_stopped(trial)}
-
-
-def results_at_rungs(group: Sequence[FrozenTrial]) -> dict[int, float]:
-    """Epoch to accuracy at the rungs; that of the later trial where two have one."""
-    return {int(epoch): accuracy for trial in group for epoch, accuracy in trial.user_attrs.get(RUNGS, {}).items()}
-
-
-def known_of(group: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """All that a network's trials know of it; the last one may be about to be written by another worker."""
-    return {name: value for trial in group for name, value in trial.user_attrs.items()}
+    last = sorted((network.last for network in by_network(trials).values()), key=lambda trial: trial.number)
+    waiting = [trial.user_attrs for trial in last if state_of(trial) is State.STOPPED]
+    return {known[ARCHITECTURE]: known[STOPPED] for known in waiting}
 
 
 # What samplers see --------------------------------------------------------------------------
@@ -68,9 +70,10 @@ def known_of(group: Sequence[FrozenTrial]) -> dict[str, Any]:
 def without_screened(study: OptunaStudy) -> OptunaStudy:
     """``study`` with screened networks shown as failed, from which no sampler learns: nobody knows their accuracy."""
     trials = study.get_trials(deepcopy=False)
-    if not any(map(is_screened, trials)):
+    out = {trial.number for trial in trials if state_of(trial) is State.SCREENED}
+    if not out:
         return study
-    return Shown(study, [shown_as(t, TrialState.FAIL, None) if is_screened(t) else t for t in trials])
+    return Shown(study, [shown_as(t, TrialState.FAIL, None) if t.number in out else t for t in trials])
 
 
 def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStudy:
@@ -83,32 +86,32 @@ def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStu
     trials = study.get_trials(deepcopy=False)
     networks = by_network(trials)
     accuracy = next(name for name in objectives if name in ACCURACIES)
-    gains = _gains(networks, accuracy)
+    gains = _gains(networks.values(), accuracy)
     shown = {trial.number: trial for trial in trials}
-    for group in networks.values():
-        own = [trial for trial in group if not is_interrupted(trial)]
-        if not any(map(is_stopped, own)):
+    for network in networks.values():
+        own = [trial for trial in network.trials if state_of(trial) is not State.INTERRUPTED]
+        stopped = [trial for trial in own if state_of(trial) is State.STOPPED]
+        if not stopped:
             continue
         for trial in own[1:]:
             shown[trial.number] = shown_as(trial, TrialState.FAIL, None)
         values, state = own[-1].values, own[-1].state
         first = own[0].number
         if state in (TrialState.PRUNED, TrialState.RUNNING):
-            waiting = [trial for trial in own if is_stopped(trial)][-1]
-            shown[first] = shown_as(own[0], TrialState.COMPLETE, _expected(waiting, objectives, gains))
-            shown[first].user_attrs = {**own[0].user_attrs, EXPECTED_FROM: waiting.user_attrs[STOPPED]}
+            shown[first] = shown_as(own[0], TrialState.COMPLETE, _expected(stopped[-1], objectives, gains))
+            shown[first].user_attrs = {**own[0].user_attrs, EXPECTED_FROM: stopped[-1].user_attrs[STOPPED]}
         else:
             shown[first] = shown_as(own[0], state, values)
     return Shown(study, list(shown.values()))
 
 
-def _gains(networks: Networks, accuracy: str) -> dict[int, float]:
+def _gains(networks: Iterable[Network], accuracy: str) -> dict[int, float]:
     """Points that complete networks gained from each rung to the last, on average."""
     found: dict[int, list[float]] = {}
-    for group in networks.values():
-        if group[-1].state == TrialState.COMPLETE:
-            for epoch, reached in results_at_rungs(group).items():
-                found.setdefault(epoch, []).append(group[-1].user_attrs[accuracy] - reached)
+    for network in networks:
+        if network.state is State.COMPLETE:
+            for epoch, reached in network.at_rungs.items():
+                found.setdefault(epoch, []).append(network.last.user_attrs[accuracy] - reached)
     return {epoch: fmean(gained) for epoch, gained in found.items()}
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.state import state_of
 from stsearch.space.architecture import Architecture
 from stsearch.space.table import Ints
 
@@ -37,21 +38,9 @@ class Proposal:
         return next((architecture for architecture in choices if architecture.id not in seen), None)
 
 
-def failed_by_itself(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for a reason of its own rather than with its worker.
-
-    Reasons are written before the state, so a failed trial without one was ended from outside.
-    """
-    return trial.state == TrialState.FAIL and REASON in trial.user_attrs and not trial.user_attrs.get(INTERRUPTED)
-
-
 def tried(trials: Sequence[FrozenTrial]) -> set[str]:
     """Ids of architectures that are not to be proposed again: all but those whose worker was stopped."""
-    return {
-        trial.user_attrs[ARCHITECTURE]
-        for trial in trials
-        if ARCHITECTURE in trial.user_attrs and (trial.state != TrialState.FAIL or failed_by_itself(trial))
-    }
+    return {t.user_attrs[ARCHITECTURE] for t in trials if ARCHITECTURE in t.user_attrs and state_of(t).counts}
 
 
 class Tried:

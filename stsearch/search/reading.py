@@ -27,7 +27,7 @@ from stsearch.search.place import exists, shown
 from stsearch.search.recognise import check_whole
 from stsearch.search.rows import (
     numbers_of,
-    sound_states,
+    states_of,
     study_attributes,
     trial_columns,
 )
@@ -116,7 +116,6 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
     ids, numbers, states, *rest = columns
     constraints = numbers_of(rest[len(objectives) :], len(ids))
     values = numbers_of(rest[: len(objectives)], len(ids)).T
-    states = sound_states(connection, known[name], ids, states, values, constraints)
     stored = StoredStudy(
         url=url,
         name=name,
@@ -125,7 +124,7 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         objectives=objectives,
         trial_ids=np.array(ids, dtype=np.int64),
         numbers=np.array(numbers, dtype=np.int64),
-        states=np.array(states, dtype="U8"),
+        states=np.array(states_of(connection, known[name], ids, states, values, constraints), dtype="U11"),
         values=values,
         first=values,
         feasible=np.asarray(~(constraints > 0).any(0)),

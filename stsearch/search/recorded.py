@@ -5,6 +5,7 @@ from __future__ import annotations
 from stsearch.evaluate.replay import Recorded, Table
 from stsearch.search.attributes import ARCHITECTURE, RECORD, REFERENCE
 from stsearch.search.reading import StoredStudy
+from stsearch.search.state import State
 
 
 def table_of(stored: StoredStudy) -> Table:
@@ -15,7 +16,7 @@ def table_of(stored: StoredStudy) -> Table:
     found += [
         (value[ARCHITECTURE], value[RECORD])
         for key, value in stored.user_attributes.items()
-        if key.startswith(REFERENCE) and value.get("state") == "complete"
+        if key.startswith(REFERENCE) and value.get("state") == State.COMPLETE
     ]
     trainings = {
         name: tuple(Recorded.of(*pair) for pair in zip(record["seeds"], record["trainings"], strict=True))

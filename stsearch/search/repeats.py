@@ -18,10 +18,10 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.study import Study as OptunaStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, OnEpoch, Task
-from stsearch.search.asked import Asked, counts
+from stsearch.search.asked import Asked
 from stsearch.search.attributes import (
     ARCHITECTURE,
     NETWORK,
@@ -36,10 +36,10 @@ from stsearch.search.halving import shelf_of
 from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
-from stsearch.search.proposals import failed_by_itself
 from stsearch.search.records import keep_record, plain
 from stsearch.search.session import Session, bury_trials
 from stsearch.search.shown import Begun
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
 from stsearch.search.stored_repeats import Repeat as Audited
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
@@ -88,17 +88,17 @@ def _wanted(session: Session) -> bool:
 
 def repeats_running(session: Session) -> int:
     """Repeats that somebody trains now."""
-    return sum(trial.state == TrialState.RUNNING for trial in past(session)) if _wanted(session) else 0
+    return sum(state_of(trial) is State.RUNNING for trial in past(session)) if _wanted(session) else 0
 
 
 def spent(trials: Sequence[FrozenTrial]) -> int:
     """Repeats that count: finished, running, or failed for a reason of their own."""
-    return sum(counts(trial) for trial in trials)
+    return sum(state_of(trial).counts for trial in trials)
 
 
 def asked(session: Session, trials: Sequence[FrozenTrial]) -> Asked:
     """The further trainings that are asked for of the trained networks; ``trials`` are all repeats."""
-    trained = [trial for trial in session.trials() if trial.state == TrialState.COMPLETE]
+    trained = [trial for trial in session.trials() if state_of(trial) is State.COMPLETE]
     return Asked(session.study, session.more, trained, trials)
 
 
@@ -140,11 +140,11 @@ def next_repeat(session: Session) -> Repeat | None:
         return _repeat(session, missing, trials)
     if spent(trials) - by_name.spent >= session.study.spec.search.repeats:
         return None
-    networks = [t for t in session.trials() if t.state == TrialState.COMPLETE and _feasible(session, t)]
+    networks = [t for t in session.trials() if state_of(t) is State.COMPLETE and _feasible(session, t)]
     if len(networks) < 2:
         return None
     found = accuracies(networks, trials, session.audited)
-    failed = {t.user_attrs[REPEAT_OF] for t in trials if failed_by_itself(t)}
+    failed = {t.user_attrs[REPEAT_OF] for t in trials if state_of(t) is State.FAILED}
     best: tuple[float, int, str, int] | None = None
     for place, gain, count in _gains(session, networks, found):
         trial = networks[place]
@@ -168,9 +168,9 @@ def accuracies(
     ended: dict[int, list[FrozenTrial]] = {}
     running: Counter[int] = Counter()
     for trial in repeats:
-        if trial.state == TrialState.COMPLETE:
+        if (state := state_of(trial)) is State.COMPLETE:
             ended.setdefault(trial.user_attrs[REPEAT_OF], []).append(trial)
-        elif trial.state == TrialState.RUNNING and REPEAT_OF in trial.user_attrs:
+        elif state is State.RUNNING and REPEAT_OF in trial.user_attrs:
             running[trial.user_attrs[REPEAT_OF]] += 1
     found = []
     for network in networks:
@@ -202,7 +202,8 @@ def _gains(
 
 def _repeat(session: Session, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Repeat:
     first = len(trainings_of(trial)[ALWAYS[0]])
-    taken = [t.user_attrs[REPEAT] for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number and counts(t)]
+    mine = [t for t in trials if t.user_attrs.get(REPEAT_OF) == trial.number]
+    taken = [t.user_attrs[REPEAT] for t in mine if state_of(t).counts]
     repeat = next(number for number in range(first, first + len(taken) + 1) if number not in taken)
     architecture = parse_placement(trial.user_attrs[ARCHITECTURE])
     measured_too = {name: trial.user_attrs[name] for name in session.study.measured if name in trial.user_attrs}
@@ -275,7 +276,7 @@ def _objective(
 def _finished(session: Session, number: int) -> Mapping[str, tuple[float, ...]]:
     """Accuracies of the trainings that the network of trial ``number`` has had by now, by name."""
     network = next(trial for trial in session.trials() if trial.number == number)
-    ended = [trial for trial in past(session) if trial.state == TrialState.COMPLETE]
+    ended = [trial for trial in past(session) if state_of(trial) is State.COMPLETE]
     return accuracies([network], ended, session.audited)[0]
 
 

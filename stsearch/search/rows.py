@@ -11,7 +11,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from stsearch.search.attributes import ARCHITECTURE, CONSTRAINT, NETWORK
-from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, attributes_of
+from stsearch.search.state import KEYS, State, classify
+from stsearch.search.tables import CHUNK, STUDIES, SYSTEM, TRIALS, USER, VALUES, attributes_of, state_is
 
 SPOILED = object()
 """Instead of an attribute's value that is no JSON."""
@@ -54,18 +55,18 @@ def _number(value: Any) -> float:
 def is_reference(value: Any) -> bool:
     """Whether what is kept of a network outside the space is that of a trained one, whole."""
     keys = (ARCHITECTURE, NETWORK, "metrics", "feasible")
-    return isinstance(value, dict) and value.get("state") == "complete" and all(key in value for key in keys)
+    return isinstance(value, dict) and value.get("state") == State.COMPLETE and all(key in value for key in keys)
 
 
-def sound_states(
+def states_of(
     connection: sa.Connection,
     study: int,
     ids: Sequence[int],
     states: Sequence[str],
     values: Floats,
     constraints: Floats,
-) -> list[str]:
-    """States of the trials, ``SPOILED`` for a complete one that lacks its architecture, a value or a constraint.
+) -> list[State]:
+    """States of the trials, ``DAMAGED`` for a complete one that lacks its architecture, a value or a constraint.
 
     ``values`` and ``constraints`` are as ``numbers_of`` gave them, a trial in every row and in every column.
     """
@@ -76,7 +77,26 @@ def sound_states(
     )
     named = np.isin(np.array(ids, dtype=np.int64), [row[0] for row in connection.execute(query)])
     sound = named & ~np.isnan(values).any(1) & ~np.isnan(constraints).any(0)
-    return ["SPOILED" if state == "COMPLETE" and not fine else state for state, fine in zip(states, sound, strict=True)]
+    known = _endings(connection, study) if {"FAIL", "PRUNED"} & set(states) else {}
+    return [
+        State.DAMAGED if state == "COMPLETE" and not fine else classify(state, known.get(trial_id, {}))
+        for trial_id, state, fine in zip(ids, states, sound, strict=True)
+    ]
+
+
+def _endings(connection: sa.Connection, study: int) -> dict[int, dict[str, Any]]:
+    """What trials that failed or were pruned say of that, by Optuna's number of them."""
+    query = (
+        sa.select(USER.c.trial_id, USER.c.key, USER.c.value_json)
+        .select_from(USER.join(TRIALS, TRIALS.c.trial_id == USER.c.trial_id))
+        .where(TRIALS.c.study_id == study, state_is("FAIL") | state_is("PRUNED"), USER.c.key.in_(KEYS))
+    )
+    found = connection.execute(query).all()
+    known: dict[int, dict[str, Any]] = {}
+    for (trial_id, key, _), value in zip(found, all_loaded([text for *_, text in found]), strict=True):
+        if value is not SPOILED:
+            known.setdefault(trial_id, {})[key] = value
+    return known
 
 
 def study_id(name: str) -> Any:

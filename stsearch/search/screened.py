@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from stsearch.errors import quoted
-from stsearch.search.attributes import NETWORK, REASON, SCREEN
+from stsearch.search.attributes import SCREEN
 from stsearch.search.reading import Ended, StoredStudy
+from stsearch.search.state import State
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,6 @@ class Screened:
     """its name; several where the study went on with another"""
     out: tuple[Ended, ...]
     """networks that were screened out"""
-
-    @cached_property
-    def numbers(self) -> frozenset[int]:
-        """Numbers of their trials."""
-        return frozenset(ended.trial for ended in self.out)
 
     @property
     def said(self) -> str:
@@ -36,16 +31,10 @@ class Screened:
 
 
 def screened(stored: StoredStudy) -> Screened | None:
-    """Who was screened out of a study; ``None`` where it has no screen and had none. Reads pruned trials alone."""
+    """Who was screened out of a study; ``None`` where it has no screen and had none. Reads those trials alone."""
     asked = stored.resolved["search"].get("screen")  # studies of earlier versions have no such key
-    rows = stored.rows("PRUNED")
-    found = [
-        (int(stored.numbers[row]), known)
-        for row, known in zip(rows, stored.attributes([SCREEN, NETWORK, REASON], rows), strict=True)
-        if known.get(SCREEN, {}).get("out")
-    ]
-    scores = dict.fromkeys([*(known[SCREEN]["score"] for _, known in found), *([asked["score"]] if asked else [])])
+    found = stored.attributes([SCREEN], stored.rows(State.SCREENED))
+    scores = dict.fromkeys([*(known[SCREEN]["score"] for known in found), *([asked["score"]] if asked else [])])
     if not scores:
         return None
-    ended = (Ended(number, known.get(NETWORK, "?"), known.get(REASON, "unknown")) for number, known in found)
-    return Screened(quoted(scores), tuple(ended))
+    return Screened(quoted(scores), tuple(stored.ended(State.SCREENED)))

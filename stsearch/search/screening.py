@@ -18,10 +18,10 @@ from stsearch.evaluate.evaluators import ScoreRecipe, Task, evaluate_by_score
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.search.attributes import ARCHITECTURE, RUNGS, SCREEN
 from stsearch.search.halving import costs_of, over_budget
-from stsearch.search.networks import by_network, known_of
-from stsearch.search.proposals import failed_by_itself
+from stsearch.search.networks import Network, by_network
 from stsearch.search.session import Session
 from stsearch.search.spec import Screen
+from stsearch.search.state import State
 from stsearch.search.training import own_failures
 from stsearch.space.architecture import parse_placement
 from stsearch.stats.rungs import Ladder, Verdict
@@ -48,7 +48,8 @@ def screen(
     if asked is None:
         return
     trials = keep(session.trials)
-    before = known_of([t for t in by_network(trials).get(known[ARCHITECTURE], ()) if t.number != trial.number])
+    others = [other for other in trials if other.number != trial.number]
+    before = by_network(others).get(known[ARCHITECTURE], Network(())).known
     found = before.get(SCREEN)
     if found is not None and not found["out"]:
         keep(partial(trial.set_user_attr, SCREEN, found))
@@ -58,7 +59,6 @@ def screen(
     value = _score(session, asked, known[ARCHITECTURE], note)
     if value is None:
         return
-    others = [t for t in trials if t.number != trial.number]
     verdict = _verdict(session, asked, others, known, value)
     out = not (asked_for or over_budget(session, known) or verdict.goes_on)
     keep(partial(trial.set_user_attr, SCREEN, {**asked.about, "value": value, "out": out}))
@@ -85,12 +85,12 @@ def _verdict(
 ) -> Verdict:
     """Where a network stands among those that were scored alike, may be on the front and did not fail."""
     ladder = Ladder((0, 1), asked.reduction, tolerance=0.0)
-    for identifier, group in by_network(others).items():
-        theirs = known_of(group)
+    for identifier, network in by_network(others).items():
+        theirs = network.known
         scored = theirs.get(SCREEN, {})
         if any(scored.get(key) != wanted for key, wanted in asked.about.items()):
             continue
-        if not failed_by_itself(group[-1]) and not over_budget(session, theirs):
+        if network.state is not State.FAILED and not over_budget(session, theirs):
             ladder.record(identifier, costs_of(session.study, theirs), 0, scored["value"])
     ladder.record(known[ARCHITECTURE], costs_of(session.study, known), 0, value)
     return ladder.verdict(known[ARCHITECTURE], 0)

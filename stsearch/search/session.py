@@ -47,6 +47,7 @@ from stsearch.search.proposals import Proposal
 from stsearch.search.records import plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
 from stsearch.search.stored_repeats import Repeat, audit_repeats
 from stsearch.search.tally import Tally
@@ -302,11 +303,11 @@ def bury_dead(session: Session) -> list[FrozenTrial]:
     """
     if session.study.references():
         for key, value in session.optuna_study.user_attrs.items():
-            if not key.startswith(REFERENCE) or value["state"] != "running":
+            if not key.startswith(REFERENCE) or value["state"] != State.RUNNING:
                 continue
             worker, silent = value.get(WORKER), time.time() - value["beat"]
             if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
-                session.optuna_study.set_user_attr(key, {"state": "open"})
+                session.optuna_study.set_user_attr(key, {"state": State.OPEN})
     return bury_trials(session, session.optuna_study)
 
 
@@ -314,7 +315,7 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     """The same for the trials of one of Optuna's studies."""
     storage = session.storage
     trials = study.get_trials(deepcopy=False)
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    running = [trial for trial in trials if state_of(trial) is State.RUNNING]
     if not running:
         return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
@@ -370,14 +371,14 @@ def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> S
     tally = session.tally
     running = tally.add(trials, session.first)
     return Standing(
-        complete=tally.complete,
+        complete=tally.count(State.COMPLETE),
         running=running,
         stopped=tally.stopped(trials),
-        screened=tally.screened,
-        failed=tally.failed,
+        screened=(screened := tally.count(State.SCREENED)),
+        failed=tally.count(State.FAILED),
         failing=tally.failing,
         pruning=tally.pruning,
-        wanted=wanted(session.study, session.sampler, tally.screened),
+        wanted=wanted(session.study, session.sampler, screened),
     )
 
 
@@ -395,6 +396,6 @@ def open_reference(session: Session) -> tuple[str, Architecture] | None:
     references = session.study.references()
     known = session.optuna_study.user_attrs if references else {}
     for name, architecture in references.items():
-        if known.get(REFERENCE + name, {"state": "open"})["state"] == "open":
+        if known.get(REFERENCE + name, {"state": State.OPEN})["state"] == State.OPEN:
             return name, architecture
     return None

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from stsearch.evaluate.earlier import as_begun
 from stsearch.search.attributes import (
     ARCHITECTURE,
-    INTERRUPTED,
     NETWORK,
     REASON,
     RECORD,
@@ -32,6 +31,7 @@ from stsearch.search.rows import (
     is_reference,
     study_id,
 )
+from stsearch.search.state import State
 from stsearch.search.stored_records import records_of
 from stsearch.search.stored_repeats import Repeat, joined
 from stsearch.search.tables import SYSTEM, TRIALS, USER, reading
@@ -86,7 +86,7 @@ class StoredStudy:
     numbers: Rows
     """``(N,)``"""
     states: npt.NDArray[np.str_]
-    """``(N,)``, COMPLETE, FAIL, PRUNED, RUNNING or WAITING"""
+    """``(N,)``, each a ``State``"""
     values: npt.NDArray[np.float64]
     """``(N, objectives)``, NaN where there is none; accuracies are means over all trainings of a network"""
     feasible: npt.NDArray[np.bool_]
@@ -144,16 +144,16 @@ class StoredStudy:
     @cached_property
     def complete(self) -> Rows:
         """Rows of trained networks."""
-        return np.flatnonzero((self.states == "COMPLETE") & ~np.isnan(self.values).any(1))
+        return np.flatnonzero((self.states == State.COMPLETE) & ~np.isnan(self.values).any(1))
 
-    def rows(self, state: str) -> Rows:
-        """Rows in one state."""
-        return np.flatnonzero(self.states == state)
+    def rows(self, *states: State) -> Rows:
+        """Rows in one of ``states``."""
+        return np.flatnonzero(np.isin(self.states, states))
 
     @property
     def spoiled(self) -> str:
         """A line about the trained networks that cannot be read, where there are any."""
-        numbers = ", ".join(map(str, self.numbers[self.states == "SPOILED"][:10]))
+        numbers = ", ".join(map(str, self.numbers[self.rows(State.DAMAGED)][:10]))
         return f"trials whose rows in the database are damaged are left out: {numbers}" if numbers else ""
 
     def attributes(
@@ -297,15 +297,11 @@ class StoredStudy:
             for value in self._outside
         }
 
-    def ended(self, state: str) -> list[Ended]:
-        """Trials that failed for a reason of their own (``FAIL``) or were ``PRUNED``."""
+    def ended(self, state: State) -> list[Ended]:
+        """Trials that became no network of the front, and why."""
         rows = self.rows(state)
-        found = zip(rows, self.attributes([NETWORK, REASON, INTERRUPTED], rows), strict=True)
-        return [
-            Ended(int(self.numbers[row]), a.get(NETWORK, "?"), a.get(REASON, "unknown"))
-            for row, a in found
-            if REASON in a and not a.get(INTERRUPTED)
-        ]
+        found = zip(self.numbers[rows].tolist(), self.attributes([NETWORK, REASON], rows), strict=True)
+        return [Ended(number, a.get(NETWORK, "?"), a.get(REASON, "unknown")) for number, a in found]
 
     def times(self) -> tuple[list[str], list[str]]:
         """When each trial began and ended, UTC, as sortable text; empty where it has not."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from optuna.trial import TrialState
-
 from stsearch.errors import StsearchError
 from stsearch.profiling.device import Setting
 from stsearch.profiling.trace import write_trace
 from stsearch.search.place import study_folder
 from stsearch.search.session import Session
+from stsearch.search.state import State, state_of
 from stsearch.space.architecture import Architecture
 from stsearch.space.published import name_of
 from stsearch.stats.front import dominates, minimised
@@ -54,7 +53,7 @@ def keep_trace(
 def _dominated(session: Session, metrics: Mapping[str, float]) -> bool:
     """Whether a network trained before is nowhere worse and somewhere better."""
     objectives = session.study.spec.objectives
-    finished = [t for t in session.trials() if t.state == TrialState.COMPLETE]
+    finished = [t for t in session.trials() if state_of(t) is State.COMPLETE]
     kept = [t.values for t in finished if all(value <= 0 for value in t.constraints.values())]
     values = minimised([[metrics[name] for name in objectives], *kept], objectives.values())
     return bool(dominates(values[1:], values[0]).any())

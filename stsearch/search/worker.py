@@ -31,7 +31,7 @@ from stsearch.search.halving import GoingOn, course_of, next_going_on, reference
 from stsearch.search.metrics import measured_names
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
-from stsearch.search.proposals import Proposal, failed_by_itself
+from stsearch.search.proposals import Proposal
 from stsearch.search.records import (
     describe,
     full_record,
@@ -56,6 +56,7 @@ from stsearch.search.session import (
     standing,
 )
 from stsearch.search.shown import Begun
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
@@ -160,7 +161,7 @@ def _check_luck(session: Session, now: Standing) -> None:
 
 
 def _stopped_by_failures(session: Session, count: int) -> str:
-    last = max(filter(failed_by_itself, session.trials()), key=lambda t: t.number)
+    last = max((t for t in session.trials() if state_of(t) is State.FAILED), key=lambda t: t.number)
     return (
         f"stopped: {count} networks failed one after the other, the last, {last.user_attrs[NETWORK]}: "
         f"{last.user_attrs[REASON]}. The same command goes on with other networks, with --retry-failed with these"
@@ -353,7 +354,7 @@ def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
 
 def _beat(session: Session, name: str) -> None:
     """A sign of life of this worker's reference."""
-    running = {"state": "running", WORKER: this_worker(), "beat": time.time()}
+    running = {"state": State.RUNNING, WORKER: this_worker(), "beat": time.time()}
     session.optuna_study.set_user_attr(REFERENCE + name, running)
 
 
@@ -376,17 +377,17 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
         course = reference_course(session, architecture, partial(_note, emit))
         evaluation, flops = _evaluate(session, architecture, on_epoch, course)
     except EvaluationFailed as error:
-        failed = {"state": "failed", NETWORK: name, REASON: shortened(str(error))}
+        failed = {"state": State.FAILED, NETWORK: name, REASON: shortened(str(error))}
         persist(session, lambda: session.optuna_study.set_user_attr(key, failed))
         emit({"event": "failed", "reason": str(error), **about})
         return
     except BaseException:  # Ctrl-C, or the world failed: the reference is open again
         with contextlib.suppress(*STORAGE_ERRORS):
-            session.optuna_study.set_user_attr(key, {"state": "open"})
+            session.optuna_study.set_user_attr(key, {"state": State.OPEN})
         raise
     metrics = metrics_of(evaluation, costs)
     record = {
-        "state": "complete",
+        "state": State.COMPLETE,
         ARCHITECTURE: architecture.id,
         "metrics": metrics,
         "feasible": all(value <= 0 for value in session.excess(costs).values()),

@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.search.attributes import WORKER
+from stsearch.search.state import State, state_of
 
 
 def _read(path: str) -> str:
@@ -139,7 +140,7 @@ class Silence:
 
 def at_work(trials: Iterable[FrozenTrial]) -> list[str]:
     """Who trains networks of a study now, in words; this process is not among them."""
-    running = [trial.user_attrs.get(WORKER) for trial in trials if trial.state == TrialState.RUNNING]
+    running = [trial.user_attrs.get(WORKER) for trial in trials if state_of(trial) is State.RUNNING]
     alive = [worker for worker in running if isinstance(worker, dict) and not surely_dead(worker)]
     me = this_worker()
     return sorted({f"process {w['pid']} on {str(w['host']).partition(' ')[0]}" for w in alive if w != me})

@@ -32,6 +32,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from stsearch.search.reading import StoredStudy, read_study
+from stsearch.search.state import State
 
 STUDY = """\
 space: paper-18
@@ -166,7 +167,7 @@ def reloads(folder: Path, count: int, pause: float, workers: int, *, browser: bo
     run.send_signal(signal.SIGINT)
     assert run.wait() == 130, "the run did not end as one that was stopped"
     stored = read_study("reload")
-    failed = len(stored.ended("FAIL"))
+    failed = len(stored.ended(State.FAILED))
     print(f"{count} reloads of {len(urls)} requests in {wall:.0f} s beside {workers} workers")
     print(f"{len(stored.complete)} networks trained, {failed} failed")
     print(f"processor time: dashboard {of_dashboard:.1f} s, browser {of_browser:.1f} s")
