@@ -25,6 +25,7 @@ from stsearch.search.joining import joined
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import Study, load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_storage, open_study
 from stsearch.search.training import Emit, Event
 from stsearch.search.worker import work
@@ -148,6 +149,47 @@ def test_workers_that_are_killed_over_and_over_are_given_up() -> None:
         run_processes(_die, 1, 1, events.append, Plugins())
     assert [event["event"] for event in events].count("born") == 4
     assert events[-1]["text"] == "a worker was killed (exit code -9); the others take over"
+
+
+POISON = """\
+import os, signal
+from stsearch.evaluate.evaluators import EVALUATORS, Evaluator, evaluate_by_training
+from stsearch.evaluate.recipe import TrainRecipe
+from typing import Literal
+
+
+class Recipe(TrainRecipe):
+    name: Literal["poison"]
+
+
+def run(task, on_epoch):
+    if task.architecture.id.startswith("2d-3d-3d-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate_by_training(task, on_epoch)
+
+
+EVALUATORS.add("poison", Evaluator(Recipe, run, metrics=("video_top1", "clip_top1")))
+"""
+"""A plug-in: trainings of some networks kill their worker, as those that need more memory than there is."""
+
+
+def test_a_network_that_kills_its_workers_is_given_up(tiny: Path, cli: Cli) -> None:
+    Path("poison.py").write_text(POISON)
+    space = "{name: mine, plugins: [poison], stem: {kind: 2d}, stages: {"
+    space += ", ".join(f"conv{n}_x: {{kind: {'[2d, 3d]' if n < 4 else '2d'}, depth: 2}}" for n in range(2, 6)) + "}}"
+    Path("mine.yaml").write_text(space)
+    settings = ["space=mine.yaml", "evaluate.name=poison", "engine.workers=2", "search.trials=4"]
+    settings.append("search.sampler=exhaustive")
+    done = cli("run", str(tiny), *(word for text in settings for word in ("--set", text)), timeout=500)
+    stored = read_study("tiny")
+    (failed,) = stored.ended(State.FAILED)
+    assert failed.network.startswith("2d-3d-3d-"), done.stderr
+    assert failed.reason == "given up: 5 workers were killed while they trained it (out of memory?)"
+    assert len(stored.complete) == 3
+    assert done.returncode == 0, done.stderr
+    again = cli("run", str(tiny), *(word for text in settings for word in ("--set", text)), "--quiet", timeout=500)
+    assert again.returncode == 0, again.stderr
+    assert len(read_study("tiny").rows(State.FAILED)) == 1
 
 
 # Checkpoints in the middle of a plain training --------------------------------------------------

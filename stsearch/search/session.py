@@ -28,12 +28,16 @@ from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.asked import grown
 from stsearch.search.attributes import (
+    ARCHITECTURE,
     FOLDER,
     FORMAT,
     INTERRUPTED,
+    LOST,
     REASON,
     REFERENCE,
     REFERENCE_POINT,
+    REPEAT_OF,
+    RETRIED,
     SPEC,
     VIDEOS,
     WORKER,
@@ -60,6 +64,8 @@ REFERENCE_PATIENCE_S = 3600
 """A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
 PRUNED_IN_A_ROW = 50
 """So many networks over a measured budget, one after the other: nearly nothing keeps it, so the run stops."""
+MOST_LOST = 5
+"""Workers killed while they trained one network, before that is given up."""
 FAILURES_IN_A_ROW = 5
 """So many networks failing one after the other are no accident of theirs: the run stops."""
 
@@ -328,9 +334,27 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     for trial in running:
         worker = trial.user_attrs.get(WORKER)
         # A trial gets its worker under the lock, and this worker is between trials.
-        if worker is None or worker == me or surely_dead(worker):
+        if worker is None or worker == me:
             interrupt(storage, trial._trial_id)
+        elif surely_dead(worker):
+            _bury(storage, trial, trials)
     return study.get_trials(deepcopy=False)
+
+
+def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
+    """End a trial whose worker was killed; the network that this befell ``MOST_LOST`` times is given up."""
+    about = [trial.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)]
+    alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)] == about]
+    since = max((place for place, known in enumerate(alike) if RETRIED in known), default=-1)  # asked for once more
+    lost = 1 + sum(LOST in known for known in alike[since + 1 :])
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial._trial_id, LOST, True)
+        if lost >= MOST_LOST:
+            why = f"given up: {lost} workers were killed while they trained it (out of memory?)"
+            storage.set_trial_user_attr(trial._trial_id, REASON, why)
+            storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            return
+    interrupt(storage, trial._trial_id)
 
 
 def interrupt(storage: RDBStorage, trial_id: int) -> None:
