@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the data, as in data.span=2."
 )
 @click.option("--fuse", is_flag=True, help="Also the mean of the networks' softmax: RGB and optical flow.")
-@click.option("--split", type=OneOf("split", "train", "val", "test"), default="val", show_default=True)
+@click.option("--split", type=OneOf("split", "train", "val", "test"), default="val", show_default=True, help="Which.")
 @click.option("--per-class", is_flag=True, help="Print video@1 of every class too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @storage_option

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--inflate", type=OneOf("way to inflate", "centre", "repeat"), help="Their place in time [default: centre]."
 )
 @click.option("--licence", default="", metavar="TEXT", help="Of the weights, to be kept with them.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="torch threads on a CPU [default: one per core].")
 @storage_option

@@ -34,7 +34,9 @@ class Target(Strict):
     """The network as it will be used; costs and budgets are these."""
 
     frames: Extent = 16
+    """of one clip"""
     size: Extent = 112
+    """height and width of a clip, pixels"""
     classes: Extent | None = None
     """default: the number of classes of the data"""
 
@@ -43,14 +45,18 @@ class Proxy(Strict):
     """Its stand-in that is trained; every field defaults to the target's."""
 
     frames: Extent | None = None
+    """of one clip"""
     size: Extent | None = None
+    """height and width of a clip, pixels"""
     width: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """share of the channels that every layer keeps"""
 
 
 class Screen(Strict):
     """The ``search.screen:`` section."""
 
     score: ScoreName
+    """how an untrained network is judged: synflow, naswot or entropy"""
     reduction: Annotated[int, Field(ge=2)] = 3
     """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
     clips: LookedAt = 32
@@ -66,6 +72,7 @@ class Search(Strict):
     """How architectures are proposed."""
 
     sampler: str = "auto"
+    """auto, ehvi, random, tpe, nsga2, gp or exhaustive; auto tries all networks where trials suffice, else ehvi"""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
     """networks of the space to train; references outside it come on top"""
     repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -73,6 +80,7 @@ class Search(Strict):
     repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     """further trainings of networks by name, with further seeds, before those of near-ties"""
     start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
+    """what is trained first: nothing, the networks of the paper, also those over the budget, or networks by name"""
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
 
@@ -108,6 +116,7 @@ class Engine(Strict):
     """Where trials run."""
 
     name: Literal["local"] = "local"
+    """workers on this machine"""
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """``auto``: one per CPU core, or one in all on a GPU"""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -122,18 +131,24 @@ class StudySpec(Strict):
     name: str | None = None
     """default: the file's name without ``.yaml``"""
     space: str
+    """a search space by name, or the path of its YAML file"""
     target: Target = Target()
     proxy: Proxy = Proxy()
     data: Any
+    """where clips come from"""
     objectives: dict[str, str] = {"video_top1": "maximize", "gmacs": "minimize"}
+    """what the search is after: a metric, and its direction"""
     budget: dict[str, float] = {}
+    """caps on costs, as in ``{gmacs: 45}``"""
     evaluate: Any
+    """how accurate a network is"""
     measure: Measure = Measure()
     search: Search = Search()
     engine: Engine = Engine()
     storage: str | None = None
     """default: ``sqlite:///studies/<name>.db``"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """of every random choice: networks that are tried, first weights, clips that are drawn"""
 
     @field_validator("objectives")
     @classmethod
