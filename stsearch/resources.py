@@ -40,6 +40,17 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")
 
 
+def found_study(text: str) -> str | None:
+    """What ``stsearch run`` takes for the study that others know as ``text``; ``None`` where no file is found."""
+    for name in (text, f"{text}.yaml"):
+        try:
+            find("studies", name)
+        except UserError:
+            continue
+        return name
+    return None
+
+
 def expanded(text: str, otherwise: str) -> Path:
     """The path ``text`` with ``~`` filled in; ``WorldError`` that says what to do ``otherwise`` where no home is known.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,8 @@ def main() -> None:
         for command in COMMANDS:
             console.print(Text.assemble(("$ ", "bold green"), (" ".join(command), "bold")), soft_wrap=True)
             console.print(Text.from_ansi(shown(command, Path(folder))))
-    TARGET.write_text(console.export_svg(title="stsearch"))
+    picture = console.export_svg(title="stsearch")
+    TARGET.write_text(re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL))  # from the internet, else
 
 
 if __name__ == "__main__":

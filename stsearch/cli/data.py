@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import Group, format_option, print_json
+from stsearch.cli.common import Group, format_option, print_json, print_next, program
 from stsearch.errors import UserError, WorldError
 from stsearch.interrupt import flagged
 
@@ -68,6 +69,9 @@ def build(
     lines = [f"note: {note}" for note in built.notes]
     lines.append(f"{built.fingerprint}: {counts} videos of {len(built.classes)} classes, {_amount(size_on_disk)}")
     _say(form, {**facts, "notes": list(built.notes)}, "\n".join(lines))
+    if form == "table" and source.endswith((".yaml", ".yml")):
+        sets = [f"--set={text}" for text in overrides]
+        print_next([shlex.join([program(), "run", source, *sets])])
 
 
 def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import format_option, print_json, program, storage_option
+from stsearch.cli.common import commands, format_option, print_json, print_next, program, storage_option
 from stsearch.errors import StsearchError
 from stsearch.hiding import safe
 from stsearch.interrupt import flagged, number_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from stsearch.report.pareto import Pareto
     from stsearch.search.spec import Study
+    from stsearch.search.stored import StoredStudy
 
 
 @click.command()
@@ -78,46 +79,30 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
-    result = reopened(place, lambda: whole(pareto_of(read_study(chosen.name, place))))
+    stored = reopened(place, lambda: read_study(chosen.name, place))
+    result = reopened(place, lambda: whole(pareto_of(stored)))
     if form == "json":
         print_json(result.as_dict())
         return
     print_pareto(result, Console())
-    _say_next(study, overrides, chosen, result)
+    _say_next(study, overrides, chosen, stored, result)
 
 
 def _note(console: Console, text: str) -> None:
     console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Pareto) -> None:
+def _say_next(study: str, overrides: Sequence[str], chosen: Study, stored: StoredStudy, result: Pareto) -> None:
     """What to type after a run; a database's password is not repeated."""
-    from stsearch.report.audit_plan import LEAST
-    from stsearch.report.learning_text import remedy
-    from stsearch.report.pick import picked, train_command
+    from stsearch.report.following import Calls, following
     from stsearch.search.place import shown
 
-    trial = result.front[-1].trial if result.front else None
-    pick = picked(result, "knee") if result.front else None
-
-    place = ["--storage", shown(chosen.storage_url)] if chosen.spec.storage is not None else []
+    place = ("--storage", shown(chosen.storage_url)) if chosen.spec.storage is not None else ()
     kept = [(text.partition("=")[0].strip(), f"--set={safe(text)}") for text in overrides]
-    sets = [text for key, text in kept if key not in ("storage", "search.trials")]
+    sets = [text for key, text in kept if key not in ("storage", "search.repeats")]
     alike = [text for key, text in kept if key not in ("storage", "name")]
-    more = f"--set=search.trials={2 * chosen.spec.search.trials}"
-    better = remedy(result.learning) if result.learning else []
-    lines = [
-        [program(), "pareto", chosen.name, *place, "--plot", "front.png"],
-        [program(), "report", chosen.name, *place],
-        *([shlex.split(train_command(program(), chosen.name, pick.record, place))] if pick else []),
-        *([[program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
-        *([[program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
-        *([[program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
-        [program(), "run", study, *sets, *place, more],
-    ]
-    click.echo("\nNext:")
-    for line in lines:
-        click.echo(f"  {shlex.join(line)}")
+    calls = Calls(program(), commands(), chosen.name, place, (study, *sets), (study, *alike))
+    print_next(following(stored, result, calls))
 
 
 class Stopped(StsearchError):
