@@ -48,6 +48,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     from stsearch.report.tables import print_pareto
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
+    from stsearch.search.left import left_over
     from stsearch.search.patience import reopened
     from stsearch.search.place import shown
     from stsearch.search.reading import read_study
@@ -76,6 +77,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
     if others := at_work(session.trials()):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
+    for lacking in left_over(chosen):
+        notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)

@@ -17,7 +17,7 @@ from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
-from stsearch.search.metrics import ACCURACIES, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
+from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
 from stsearch.search.samplers import SAMPLERS
@@ -157,7 +157,7 @@ class StudySpec(Strict):
             raise ValueError(f"at least one objective is needed. Allowed: {quoted(objectives())}.")
         for name, direction in given.items():
             if name not in objectives():
-                raise ValueError(unknown("objective", name, objectives()))
+                raise ValueError(unknown("objective", name, objectives(), MEANT))
             if direction != direction_of(name):
                 raise ValueError(f"{name} can only be {direction_of(name)}d; given {brief(direction)}")
         return given
@@ -167,10 +167,27 @@ class StudySpec(Strict):
     def _caps(cls, given: dict[str, float]) -> dict[str, float]:
         for name, cap in given.items():
             if name not in (*COSTS, *measured_names()):
-                raise ValueError(unknown("cost", name, (*COSTS, *measured_names())))
+                raise ValueError(unknown("cost", name, (*COSTS, *measured_names()), MEANT))
             if not 0 < cap < float("inf"):
                 raise ValueError(f"a cap is above 0; given {name}: {cap}")
         return given
+
+
+def _meant() -> dict[str, str]:
+    """Keys of sections, for who leaves the section out: ``trials`` is ``search.trials``."""
+    found: dict[str, str] = {}
+    inner = {"search": Search, "engine": Engine, "target": Target, "measure": Measure}
+    for section, model in (
+        *inner.items(),
+        ("evaluate", EVALUATORS["train"].recipe),
+        ("data", DATASETS["folder"].recipe),
+    ):
+        for key in model.model_fields:
+            found.setdefault(key, f"{section}.{key}")
+    return {key: place for key, place in found.items() if key not in StudySpec.model_fields}
+
+
+StudySpec.MEANT = _meant()
 
 
 @dataclass(frozen=True)
