@@ -47,7 +47,7 @@ def build(
     """
     from stsearch.data.build import estimate as estimated
     from stsearch.data.cache import cache_folder
-    from stsearch.data.durations import durations, lengths
+    from stsearch.data.durations import durations, lengths, mismatch
     from stsearch.data.journal import read_rows
     from stsearch.data.sources import Videos
     from stsearch.report.live import Reading
@@ -71,12 +71,13 @@ def build(
     facts: dict[str, Any] = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}
     counts = ", ".join(f"{count:,} {split}" for split, count in videos.items())
     rows = read_rows(cache_folder() / built.fingerprint)
-    lines = [f"note: {note}" for note in built.notes]
+    notes = [*built.notes, *mismatch(rows, opened.recipe.span)]
+    lines = [f"note: {note}" for note in notes]
     lines += [said] if (said := lengths(rows)) else []
     lines.append(f"{built.fingerprint}: {counts} videos of {len(built.classes)} classes, {_amount(size_on_disk)}")
     seconds = durations(rows)
     facts |= {"seconds": {"min": min(seconds), "median": median(seconds), "max": max(seconds)}} if seconds else {}
-    _say(form, {**facts, "notes": list(built.notes)}, "\n".join(lines))
+    _say(form, {**facts, "notes": notes}, "\n".join(lines))
     if form == "table" and source.endswith((".yaml", ".yml")):
         sets = [f"--set={text}" for text in overrides]
         print_next([shlex.join([program(), "run", source, *sets])])

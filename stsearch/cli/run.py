@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stsearch.report.pareto import Pareto
+    from stsearch.search.session import Session
     from stsearch.search.spec import Study
     from stsearch.search.stored import StoredStudy
 
@@ -62,7 +63,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
-    for note in session.data.notes:
+    for note in (*session.data.notes, *_of_span(session)):
         _note(notes, note)
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
@@ -89,6 +90,19 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         return
     print_pareto(result, Console())
     _say_next(study, overrides, chosen, stored, result)
+
+
+def _of_span(session: Session) -> list[str]:
+    """A word where clips cut or stretch the videos of a study."""
+    from stsearch.data.cache import cache_folder
+    from stsearch.data.durations import mismatch
+    from stsearch.data.journal import read_rows
+    from stsearch.data.recipe import VideoRecipe
+
+    recipe = session.study.spec.data
+    if not isinstance(recipe, VideoRecipe):
+        return []
+    return mismatch(read_rows(cache_folder() / session.data.fingerprint), recipe.span)
 
 
 def _note(console: Console, text: str) -> None:

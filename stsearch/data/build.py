@@ -37,7 +37,6 @@ from stsearch.data.cache import (
     open_cache,
     writing,
 )
-from stsearch.data.durations import mismatch
 from stsearch.data.held import Held, hold
 from stsearch.data.jobs import EDGE, Estimate, Frames, Job, decode_one, frame_shape, make_job, size_of
 from stsearch.data.journal import JOURNAL, Damaged, Row, Totals, read_rows
@@ -91,7 +90,6 @@ def load_videos(listing: Listing, recipe: VideoRecipe, frames: int, size: int, p
             f"{len(damaged)} of {len(cache.rows)} videos are damaged and used as far as they can be read: "
             f"{_some(damaged)} (all in {cache.folder / DAMAGED})"
         )
-    notes += mismatch(cache.rows, recipe.span)
     notes += in_two_splits(job.listing.entries, _contents(job, cache.rows), 2 * EDGE)
     return replace(_clip_data(job, cache, tuple(notes)), held=held)
 
