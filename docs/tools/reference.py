@@ -250,6 +250,8 @@ def commands_page() -> str:
     ]
     for path, command in walk(main, "stsearch"):
         parts += [f"## `{path}`", _help(command), f"```text\n{_usage(path, command)}\n```"]
+        if command.epilog:
+            parts.append(f"For example: `{command.epilog.rpartition(chr(10))[2].strip()}`")
         options = [_option(one) for one in command.params if isinstance(one, click.Option) and not one.hidden]
         if options:
             parts.append(table(("option", "takes", "default", "meaning"), options))
