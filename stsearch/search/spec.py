@@ -21,35 +21,14 @@ from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, dire
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
 from stsearch.search.samplers import SAMPLERS
+from stsearch.search.sections import Engine as Engine
+from stsearch.search.sections import Measure, Target, keys_inside
+from stsearch.search.sections import Proxy as Proxy
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
-
-Extent = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class Target(Strict):
-    """The network as it will be used; costs and budgets are these."""
-
-    frames: Extent = 16
-    """of one clip"""
-    size: Extent = 112
-    """height and width of a clip, pixels"""
-    classes: Extent | None = None
-    """default: the number of classes of the data"""
-
-
-class Proxy(Strict):
-    """Its stand-in that is trained; every field defaults to the target's."""
-
-    frames: Extent | None = None
-    """of one clip"""
-    size: Extent | None = None
-    """height and width of a clip, pixels"""
-    width: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """share of the channels that every layer keeps"""
 
 
 class Screen(Strict):
@@ -103,28 +82,6 @@ class Search(Strict):
         return given
 
 
-class Measure(Strict):
-    """How ``latency_ms`` and ``peak_memory_mb`` of the target are measured, where a study asks for them."""
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 autocast on a GPU that has it, else fp32"""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """torch threads on a CPU"""
-
-
-class Engine(Strict):
-    """Where trials run."""
-
-    name: Literal["local"] = "local"
-    """workers on this machine"""
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """``auto``: one per CPU core, or one in all on a GPU"""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """torch threads per worker"""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``"""
-
-
 class StudySpec(Strict):
     """A whole study."""
 
@@ -173,21 +130,9 @@ class StudySpec(Strict):
         return given
 
 
-def _meant() -> dict[str, str]:
-    """Keys of sections, for who leaves the section out: ``trials`` is ``search.trials``."""
-    found: dict[str, str] = {}
-    inner = {"search": Search, "engine": Engine, "target": Target, "measure": Measure}
-    for section, model in (
-        *inner.items(),
-        ("evaluate", EVALUATORS["train"].recipe),
-        ("data", DATASETS["folder"].recipe),
-    ):
-        for key in model.model_fields:
-            found.setdefault(key, f"{section}.{key}")
-    return {key: place for key, place in found.items() if key not in StudySpec.model_fields}
-
-
-StudySpec.MEANT = _meant()
+_INSIDE: dict[str, type[Strict]] = {"search": Search, "engine": Engine, "target": Target, "measure": Measure}
+_INSIDE |= {"evaluate": EVALUATORS["train"].recipe, "data": DATASETS["folder"].recipe}
+StudySpec.MEANT = keys_inside(StudySpec, _INSIDE)
 
 
 @dataclass(frozen=True)
