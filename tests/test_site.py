@@ -137,3 +137,12 @@ def words(path: str) -> int:
 def test_a_new_user_reads_little_before_a_study_of_their_own() -> None:
     assert words("README.md") <= 500
     assert words("README.md") + words("docs/first-study.md") <= 1200
+
+
+def test_the_picture_of_a_terminal_is_of_commands_that_there_are_and_loads_nothing() -> None:
+    picture = html.unescape((ROOT / "docs" / "terminal.svg").read_text()).replace("\xa0", " ")
+    assert "@font-face" not in picture
+    assert "@import" not in picture
+    typed = re.findall(r"stsearch (\w+) small", picture)
+    assert typed
+    assert set(typed) <= set(main.commands)
