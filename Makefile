@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 NNI := .venv-nni
 
-.PHONY: run test test-nni lint clean
+.PHONY: run test test-nni docs clean
 
 run: $(VENV)/.core
 	$(BIN)/stsearch run quickstart
@@ -15,6 +15,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) docs
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4
 	$(MAKE) test-nni
 
@@ -22,6 +23,10 @@ test: $(VENV)/.test
 test-nni: $(NNI)/.done
 	$(NNI)/bin/python -c 'import stsearch.nni'
 	$(NNI)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/test_nni.py
+
+# The documentation as a site in build/site; a broken link ends it. To search in it: python3 -m http.server -d build/site
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f .mkdocs.yml
 
 # torch first and pinned, so that nothing installed later replaces the build that is there.
 $(VENV)/.core: pyproject.toml constraints.txt
@@ -31,7 +36,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,postgres,mysql,flow,export,slurm]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,docs,postgres,mysql,flow,export,slurm]'
 	touch $@
 
 $(NNI)/.done: $(VENV)/.test constraints-nni.txt

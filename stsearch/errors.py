@@ -110,9 +110,14 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
-def unknown(what: str, given: object, allowed: Iterable[str]) -> str:
-    """The one line for an unknown name: what was given, a suggestion, what is allowed."""
+def unknown(what: str, given: object, allowed: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """The one line for an unknown name: what was given, a suggestion, what is allowed.
+
+    ``meant`` are names that others use for what is allowed here, in lower case.
+    """
     names = list(allowed)
+    word = (meant or {}).get(given.lower()) if isinstance(given, str) and len(given) <= _COMPARED else None
     hint = did_you_mean(given, names) if isinstance(given, str) else ""
+    hint = f" Did you mean {word!r}?" if word in names else hint
     known = f"Allowed: {quoted(names)}" if names else "There is none"
     return f"unknown {what} {brief(given)}.{hint} {known}."

@@ -37,7 +37,21 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
         if os.path.isfile(path := folder / f"{name}.yaml"):
             return path
     what = {"studies": "study", "search_spaces": "search space"}[kind]
+    for beside_here in (f"{name}.yaml", f"{name}.yml"):
+        if os.path.isfile(beside_here):
+            raise UserError(f"no {what} {brief(name)}, but a file {beside_here} is here: give it with its ending")
     raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")
+
+
+def found_study(text: str) -> str | None:
+    """What ``stsearch run`` takes for the study that others know as ``text``; ``None`` where no file is found."""
+    for name in (text, f"{text}.yaml"):
+        try:
+            find("studies", name)
+        except UserError:
+            continue
+        return name
+    return None
 
 
 def expanded(text: str, otherwise: str) -> Path:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -33,7 +34,7 @@ from stsearch.nets.build import build
 from stsearch.profiling.against import disagreement
 from stsearch.profiling.ceilings import BOUND_SHARE, bound, measure_ceilings, work
 from stsearch.profiling.device import comparable, device_facts, fingerprint, refusing, with_threads
-from stsearch.profiling.measure import Setting, measure, quick
+from stsearch.profiling.measure import Setting, busy, measure, quick
 from stsearch.profiling.memory import peak_bytes
 from stsearch.profiling.subject import Subject
 from stsearch.profiling.summary import plain_text, summarise
@@ -293,6 +294,29 @@ def test_the_larger_share_binds_from_the_threshold_on() -> None:
     assert ceilings.copy_bytes_per_s > 1e7
     faster = replace(ceilings, matmul_flops_per_s=1e20, matmul_size=7)
     assert ceilings.or_better(faster) == faster
+
+
+@pytest.mark.parametrize(
+    ("cpu", "wall", "share"), [(10.0, 10.0, ""), (8.6, 10.0, ""), (6.2, 10.0, "62%"), (0.0, 10.0, "0%"), (0.0, 0.0, "")]
+)
+def test_a_busy_machine_is_told_by_processor_against_wall_time(cpu: float, wall: float, share: str) -> None:
+    said = busy(cpu, wall)
+    assert bool(said) == bool(share)
+    assert f"had its processor for {share} of the time" in said or not share
+
+
+def test_a_busy_machine_and_shares_past_a_ceiling_are_said() -> None:
+    found = measure(R3D, CLIP, 10, BRIEF)
+    (first, *others), slow = found.passes, replace(found.ceilings, copy_bytes_per_s=1.0)
+    stages = tuple(replace(stage, copy_share=stage.bytes_per_s / slow.copy_bytes_per_s) for stage in first.stages)
+    past = replace(found, passes=(replace(first, stages=stages, stage_ratio=1.04), *others), busy=busy(5, 10))
+    console = shown()
+    print_measurement("R3D-18", past, console)
+    printed = " ".join(" ".join(lines_of(console)).split())
+    assert not [one for one in re.findall(r"(\d[\d,]*)%", printed) if int(one.replace(",", "")) > 100]
+    assert "shown as 100%, since they were faster than the ceiling: conv1 (copy, forward, 1 clip)" in printed
+    assert "warning: the machine was busy" in printed
+    assert past.as_dict()["busy"] == past.busy
 
 
 # Traces

@@ -19,6 +19,7 @@ from stsearch.search.engines import SlurmEngine
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State
 from stsearch.search.storage import open_study
 from stsearch.search.worker import work
 from tests.conftest import Cli, awaited
@@ -48,7 +49,7 @@ def test_ctrl_c_cancels_the_jobs_and_any_engine_goes_on(tiny: Path, postgres: st
 
     def at_work() -> list[int]:
         stored = read_study("tiny", postgres)
-        return [one["worker"]["pid"] for one in stored.attributes(["worker"], stored.rows("RUNNING")) if one]
+        return [one["worker"]["pid"] for one in stored.attributes(["worker"], stored.rows(State.RUNNING)) if one]
 
     pids = awaited(process, at_work) or []
     process.send_signal(signal.SIGINT)

@@ -125,7 +125,7 @@ def test_all_workers_killed_at_once_are_started_again(tiny: Path) -> None:
 
     def both() -> list[int]:
         stored = read_study("tiny")
-        found = stored.attributes(["worker"], stored.rows("RUNNING"))
+        found = stored.attributes(["worker"], stored.rows(State.RUNNING))
         pids = {one["worker"]["pid"] for one in found if "worker" in one}
         return sorted(pids) if len(pids) == 2 else []
 

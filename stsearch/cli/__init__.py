@@ -14,6 +14,7 @@ from stsearch.cli.audit import audit
 from stsearch.cli.common import Group
 from stsearch.cli.data import data
 from stsearch.cli.evaluate import evaluate
+from stsearch.cli.examples import add_examples
 from stsearch.cli.export import export
 from stsearch.cli.front import pareto
 from stsearch.cli.profile import profile
@@ -51,6 +52,7 @@ def main() -> None:
 
 for _command in (run, worker, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
     main.add_command(_command)
+add_examples(main)
 
 
 _LONGEST = 2000

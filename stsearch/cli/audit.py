@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from stsearch.cli.common import format_option, print_json, say_edits, storage_option
+from stsearch.cli.common import format_option, print_json, say_edits, say_next, storage_option
 from stsearch.interrupt import flagged
 
 
@@ -79,3 +79,4 @@ def audit(
         print_json(as_dict(result))
     else:
         print_audit(result, Console())
+        say_next(stored, pareto_of(stored), study, storage, after="audit")

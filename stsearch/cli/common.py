@@ -14,6 +14,8 @@ import click
 from stsearch.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    from stsearch.report.following import Step
+    from stsearch.report.pareto import Pareto
     from stsearch.search.asked_data import AskedData
     from stsearch.search.reading import StoredStudy
     from stsearch.space.architecture import Architecture
@@ -109,6 +111,32 @@ def say_edits(study: str, stored: StoredStudy) -> None:
         click.echo(f"note: {stored.spoiled}", err=True)
     if found := edits(study, stored):
         click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
+
+
+def say_next(stored: StoredStudy, pareto: Pareto, study: str, storage: str | None, after: Step | None = None) -> None:
+    """What to type after a command that read ``study``; a database's password is not repeated."""
+    from stsearch.report.following import Calls, following
+    from stsearch.resources import found_study
+    from stsearch.search.place import shown
+
+    place = ("--storage", shown(storage)) if storage is not None else ()
+    file = found_study(study)
+    run = (file,) if file is not None else None
+    print_next(following(stored, pareto, Calls(program(), commands(), study, place, run, run or ()), after))
+
+
+def print_next(lines: Sequence[str]) -> None:
+    """One or two lines of a shell, or nothing."""
+    if lines:
+        click.echo("\nNext:")
+    for line in lines:
+        click.echo(f"  {line}")
+
+
+def commands() -> frozenset[str]:
+    """Names of the commands that there are."""
+    root = click.get_current_context().find_root().command
+    return frozenset(root.commands) if isinstance(root, click.Group) else frozenset()
 
 
 def asked_data(network: str, source: str | None, overrides: Sequence[str], storage: str | None) -> AskedData:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import Group, format_option, print_json
+from stsearch.cli.common import Group, format_option, print_json, print_next, program
 from stsearch.errors import UserError, WorldError
 from stsearch.interrupt import flagged
 
@@ -44,6 +46,9 @@ def build(
     A run does the same when it begins. A build that was stopped goes on where it was.
     """
     from stsearch.data.build import estimate as estimated
+    from stsearch.data.cache import cache_folder
+    from stsearch.data.durations import durations, lengths, mismatch
+    from stsearch.data.journal import read_rows
     from stsearch.data.sources import Videos
     from stsearch.report.live import Reading
 
@@ -63,11 +68,19 @@ def build(
     built = opened.load(frames, size, Reading(quiet))
     videos = {split: len(chosen) for split, chosen in built.splits.items()}
     size_on_disk = sum(chosen.nbytes for chosen in built.splits.values())
-    facts = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}
+    facts: dict[str, Any] = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}
     counts = ", ".join(f"{count:,} {split}" for split, count in videos.items())
-    lines = [f"note: {note}" for note in built.notes]
+    rows = read_rows(cache_folder() / built.fingerprint)
+    notes = [*built.notes, *mismatch(rows, opened.recipe.span)]
+    lines = [f"note: {note}" for note in notes]
+    lines += [said] if (said := lengths(rows)) else []
     lines.append(f"{built.fingerprint}: {counts} videos of {len(built.classes)} classes, {_amount(size_on_disk)}")
-    _say(form, {**facts, "notes": list(built.notes)}, "\n".join(lines))
+    seconds = durations(rows)
+    facts |= {"seconds": {"min": min(seconds), "median": median(seconds), "max": max(seconds)}} if seconds else {}
+    _say(form, {**facts, "notes": notes}, "\n".join(lines))
+    if form == "table" and source.endswith((".yaml", ".yml")):
+        sets = [f"--set={text}" for text in overrides]
+        print_next([shlex.join([program(), "run", source, *sets])])
 
 
 def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:

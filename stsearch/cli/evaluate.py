@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from stsearch.cli.common import OneOf, asked_data, find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import (
+    OneOf,
+    asked_data,
+    find_architecture,
+    format_option,
+    print_json,
+    print_next,
+    program,
+    storage_option,
+)
 from stsearch.errors import UserError
 from stsearch.interrupt import flagged
 
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the data, as in data.span=2."
 )
 @click.option("--fuse", is_flag=True, help="Also the mean of the networks' softmax: RGB and optical flow.")
-@click.option("--split", type=OneOf("split", "train", "val", "test"), default="val", show_default=True)
+@click.option("--split", type=OneOf("split", "train", "val", "test"), default="val", show_default=True, help="Which.")
 @click.option("--per-class", is_flag=True, help="Print video@1 of every class too.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @storage_option
@@ -103,6 +113,18 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
         print_json(result.as_dict())
     else:
         print_judgement(result, Console(), per_class=asked["per_class"])
+        _say_next(networks[0], asked)
+
+
+def _say_next(network: str, asked: dict[str, Any]) -> None:
+    """What to type once a network is known to be good enough."""
+    from stsearch.search.place import shown
+
+    place = ["--storage", shown(asked["storage"])] if asked["storage"] else []
+    weights = str(asked["weights"][0])
+    print_next(
+        [shlex.join([program(), "export", network, *place, "--weights", weights, "--to", "onnx", "-o", "network.onnx"])]
+    )
 
 
 def _train(networks: Sequence[str], asked: dict[str, Any]) -> None:

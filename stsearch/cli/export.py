@@ -13,7 +13,9 @@ from stsearch.interrupt import flagged
 @click.command()
 @click.argument("network", metavar="NETWORK")
 @click.option("--weights", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Of `stsearch train`.")
-@click.option("--to", required=True, type=OneOf("format", "state-dict", "torch-export", "onnx"))
+@click.option(
+    "--to", required=True, type=OneOf("format", "state-dict", "torch-export", "onnx"), help="What file it is."
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="What is written.")
 @click.option("--opset", type=int, default=20, show_default=True, help="Of ONNX; 18 or more.")
 @click.option("--licence", default="", metavar="TEXT", help="Of the weights, to be kept in the file.")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import OneOf, format_option, print_json, program, say_edits, storage_option
+from stsearch.cli.common import OneOf, format_option, print_json, program, say_edits, say_next, storage_option
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
     from stsearch.report.effects import Effects
     from stsearch.report.pareto import Pareto
     from stsearch.report.pick import Pick
+    from stsearch.search.stored import StoredStudy
 
 
 @click.command()
@@ -60,7 +61,7 @@ def pareto(
         raise UserError("--pick: CSV has the networks alone; use --format json or table")
     if no_paper and not plots:
         raise UserError("--no-paper goes with --plot")
-    result, effects = _result(study, storage, frames, with_effects)
+    stored, result, effects = _result(study, storage, frames, with_effects)
     chosen = _picked(result, pick)
     if plots:
         from stsearch.report.plot import plot
@@ -81,30 +82,34 @@ def pareto(
         _print(result, effects, plots)
         if chosen:
             _print_pick(chosen, _next(study, chosen, storage))
+        elif stored is not None:
+            say_next(stored, result, study, storage)
 
 
-def _result(study: str, storage: str | None, frames: str | None, with_effects: bool) -> tuple[Pareto, Effects | None]:
-    """The front of a study or of the published table, and what each kind is worth, where that is asked for."""
+def _result(
+    study: str, storage: str | None, frames: str | None, with_effects: bool
+) -> tuple[StoredStudy | None, Pareto, Effects | None]:
+    """A study as it is stored, unless it is the published table; its front; what each kind is worth, if asked for."""
     from stsearch.report.pareto import PUBLISHED_STUDY, pareto_of, published
     from stsearch.search.reading import read_study
 
     if study == PUBLISHED_STUDY and storage is None:
         result = published(int(frames or 16))
         if not with_effects:
-            return result, None
+            return None, result, None
         from stsearch.report.effects import published_effects
 
-        return result, published_effects(int(frames or 16))
+        return None, result, published_effects(int(frames or 16))
     if frames is not None:
         raise UserError("--frames goes with `stsearch pareto published` only; a study has its own target")
     stored = read_study(study, storage)
     say_edits(study, stored)
     result = pareto_of(stored)
     if not with_effects:
-        return result, None
+        return stored, result, None
     from stsearch.report.study_effects import study_effects
 
-    return result, study_effects(stored, result)
+    return stored, result, study_effects(stored, result)
 
 
 def _picked(pareto: Pareto, rule: str | None) -> Pick | None:

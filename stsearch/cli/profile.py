@@ -36,7 +36,14 @@ class _Network:
 
 @click.command()
 @click.argument("networks", nargs=-1, metavar="NETWORK...")
-@click.option("--draw", type=click.Path(path_type=Path), metavar="FILE", help="Draw it: .svg, .png or .pdf.")
+@click.option(
+    "--draw",
+    "drawn",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw it: .svg, .png or .pdf. May be given often.",
+)
 @click.option("--measure", is_flag=True, help="Time it, whole and stage by stage, forward and in training.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="DIR", help="Write a trace for TensorBoard into DIR.")
 @click.option("--summary", type=click.Path(path_type=Path), metavar="DIR", help="Read the traces in DIR; no NETWORK.")
@@ -74,13 +81,13 @@ def profile(ctx: click.Context, /, networks: Sequence[str], plugins: Sequence[st
         load_plugins(list(plugins), ".", "--plugin")
     found = [_find(ctx, text, asked) for text in networks]
     setting = _setting(asked) if asked["measure"] or asked["trace"] else None
-    if asked["draw"] is not None:
-        _draw(found, asked["draw"])
+    _draw(found, asked["drawn"])
     results = [_results(network, setting, asked, form, Console()) for network in found]
     if form == "json":
         print_json(results[0] if len(results) == 1 else results)
-    elif asked["draw"] is not None:
-        click.echo(f"written: {asked['draw']}")
+    else:
+        for path in asked["drawn"]:
+            click.echo(f"written: {path}")
 
 
 def _find(ctx: click.Context, text: str, asked: dict[str, Any]) -> _Network:
@@ -112,7 +119,9 @@ def _setting(asked: dict[str, Any]) -> Setting:
     return Setting(choose_device(asked["device"]), asked["precision"], asked["batches"] or None, asked["threads"])
 
 
-def _draw(found: Sequence[_Network], path: Path) -> None:
+def _draw(found: Sequence[_Network], paths: Sequence[Path]) -> None:
+    if not paths:
+        return
     from stsearch.report.canvas import save
     from stsearch.report.draw import drawing
 
@@ -120,7 +129,9 @@ def _draw(found: Sequence[_Network], path: Path) -> None:
     if any(network.cost.clip != first.clip or network.cost.classes != first.classes for network in found):
         raise UserError("networks are drawn on one clip; give it with --frames, --size and --classes")
     architectures = [network.architecture for network in found]
-    save(drawing(architectures, first.clip, first.classes, [network.name for network in found]), path)
+    picture = drawing(architectures, first.clip, first.classes, [network.name for network in found])
+    for path in paths:
+        save(picture, path)
 
 
 def _results(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import format_option, print_json, program, storage_option
+from stsearch.cli.common import commands, format_option, print_json, print_next, program, storage_option
 from stsearch.errors import StsearchError
 from stsearch.hiding import safe
 from stsearch.interrupt import flagged, number_of
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stsearch.report.pareto import Pareto
+    from stsearch.search.session import Session
     from stsearch.search.spec import Study
+    from stsearch.search.stored import StoredStudy
 
 
 @click.command()
@@ -51,12 +53,13 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     chosen = load_study(study, overrides, storage)
     place = chosen.storage_url
     worked(chosen, retry_failed=retry_failed, quiet=quiet)
-    result = reopened(place, lambda: whole(pareto_of(read_study(chosen.name, place))))
+    stored = reopened(place, lambda: read_study(chosen.name, place))
+    result = reopened(place, lambda: whole(pareto_of(stored)))
     if form == "json":
         print_json(result.as_dict())
         return
     print_pareto(result, Console())
-    _say_next(study, overrides, chosen, result)
+    _say_next(study, overrides, chosen, stored, result)
 
 
 def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) -> None:
@@ -66,6 +69,7 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
     from stsearch.report.live import Display, Reading
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
+    from stsearch.search.left import left_over
     from stsearch.search.patience import reopened
     from stsearch.search.place import shown
     from stsearch.search.session import open_session
@@ -79,7 +83,7 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
     workers = worker_count(chosen)
     notes = Console(stderr=True, quiet=quiet)
-    for note in session.data.notes:
+    for note in (*session.data.notes, *_of_span(session)):
         _note(notes, note)
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
@@ -94,43 +98,41 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
     if others := at_work(session.trials()):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
+    for lacking in left_over(chosen):
+        notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         (run_engine if here else run_jobs)(chosen, session, display.emit)
+
+
+def _of_span(session: Session) -> list[str]:
+    """A word where clips cut or stretch the videos of a study."""
+    from stsearch.data.cache import cache_folder
+    from stsearch.data.durations import mismatch
+    from stsearch.data.journal import read_rows
+    from stsearch.data.recipe import VideoRecipe
+
+    recipe = session.study.spec.data
+    if not isinstance(recipe, VideoRecipe):
+        return []
+    return mismatch(read_rows(cache_folder() / session.data.fingerprint), recipe.span)
 
 
 def _note(console: Console, text: str) -> None:
     console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Pareto) -> None:
+def _say_next(study: str, overrides: Sequence[str], chosen: Study, stored: StoredStudy, result: Pareto) -> None:
     """What to type after a run; a database's password is not repeated."""
-    from stsearch.report.audit_plan import LEAST
-    from stsearch.report.learning_text import remedy
-    from stsearch.report.pick import picked, train_command
+    from stsearch.report.following import Calls, following
     from stsearch.search.place import shown
 
-    trial = result.front[-1].trial if result.front else None
-    pick = picked(result, "knee") if result.front else None
-
-    place = ["--storage", shown(chosen.storage_url)] if chosen.spec.storage is not None else []
+    place = ("--storage", shown(chosen.storage_url)) if chosen.spec.storage is not None else ()
     kept = [(text.partition("=")[0].strip(), f"--set={safe(text)}") for text in overrides]
-    sets = [text for key, text in kept if key not in ("storage", "search.trials")]
+    sets = [text for key, text in kept if key not in ("storage", "search.repeats")]
     alike = [text for key, text in kept if key not in ("storage", "name")]
-    more = f"--set=search.trials={2 * chosen.spec.search.trials}"
-    better = remedy(result.learning) if result.learning else []
-    lines = [
-        [program(), "pareto", chosen.name, *place, "--plot", "front.png"],
-        [program(), "report", chosen.name, *place],
-        *([shlex.split(train_command(program(), chosen.name, pick.record, place))] if pick else []),
-        *([[program(), "profile", f"{chosen.name}#{trial}", *place, "--measure"]] if trial is not None else []),
-        *([[program(), "audit", chosen.name, *place]] if result.trained >= LEAST else []),
-        *([[program(), "run", study, *alike, *place, *(f"--set={one}" for one in better)]] if better else []),
-        [program(), "run", study, *sets, *place, more],
-    ]
-    click.echo("\nNext:")
-    for line in lines:
-        click.echo(f"  {shlex.join(line)}")
+    calls = Calls(program(), commands(), chosen.name, place, (study, *sets), (study, *alike))
+    print_next(following(stored, result, calls))
 
 
 class Stopped(StsearchError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import OneOf, say_edits, storage_option
+from stsearch.cli.common import OneOf, say_edits, say_next, storage_option
 from stsearch.errors import writable
 
 
@@ -41,6 +41,7 @@ def dashboard(study: str, storage: str | None, port: int, browse: bool) -> None:
 @click.option("--format", "form", type=OneOf("format", "html", "md"), help="[default: what FILE ends in, else html]")
 def report(study: str, storage: str | None, output: Path | None, form: str | None) -> None:
     """Write one page about STUDY that needs no network: where time pays, the front, what was made how."""
+    from stsearch.report.pareto import pareto_of
     from stsearch.report.write import render, write_report
     from stsearch.search.reading import read_study
 
@@ -52,3 +53,4 @@ def report(study: str, storage: str | None, output: Path | None, form: str | Non
     path = output or Path(f"{stored.name}.html")
     write_report(stored, path, form)
     click.echo(f"written: {path}")
+    say_next(stored, pareto_of(stored), study, storage, after="report")

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stsearch import __version__
-from stsearch.cli.common import OneOf, asked_data, find_architecture, format_option, print_json, program, storage_option
+from stsearch.cli.common import (
+    OneOf,
+    asked_data,
+    find_architecture,
+    format_option,
+    print_json,
+    print_next,
+    program,
+    storage_option,
+)
 from stsearch.cli.run import stoppable
 from stsearch.errors import UserError
 from stsearch.interrupt import flagged
@@ -37,7 +46,7 @@ if TYPE_CHECKING:
     "--inflate", type=OneOf("way to inflate", "centre", "repeat"), help="Their place in time [default: centre]."
 )
 @click.option("--licence", default="", metavar="TEXT", help="Of the weights, to be kept with them.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="torch threads on a CPU [default: one per core].")
 @storage_option
@@ -112,15 +121,14 @@ def _start(finishing: Finishing, asked: dict[str, Any], classes: tuple[str, ...]
 
 def _say_next(found: Finished, network: str, asked: dict[str, Any]) -> None:
     """What to type after a training."""
+    from stsearch.search.place import shown
+
     weights = str(asked["out"] / "weights.pt")
-    place = ["--storage", asked["storage"]] if asked["storage"] else []
+    place = ["--storage", shown(asked["storage"])] if asked["storage"] else []
     data = ["--data", asked["source"]] if asked["source"] else []
     sets = [f"--set={text}" for text in asked["overrides"] if text.startswith("data.")]
     lines = [
         [program(), "evaluate", network, *place, "--weights", weights, *data, *sets, "--views", "10x3"],
         [program(), "export", network, *place, "--weights", weights, "--to", "onnx", "-o", "network.onnx"],
-        ["tensorboard", "--logdir", str(asked["out"] / "tensorboard")],
     ]
-    click.echo("\nNext:")
-    for line in lines:
-        click.echo(f"  {shlex.join(line)}")
+    print_next([shlex.join(line) for line in lines])

@@ -45,6 +45,7 @@ class Ucf101Recipe(VideoRecipe):
     annotations: str
     """folder with ``classInd.txt``, ``trainlist01.txt``, ``testlist01.txt``, ..."""
     split: Literal[1, 2, 3] = 1
+    """which of the three official splits"""
     val: Literal["groups", "test"] = "groups"
     """a fifth of the training list by whole source videos, or the official test list"""
 
@@ -56,6 +57,7 @@ class Hmdb51Recipe(VideoRecipe):
     annotations: str
     """folder with ``<class>_test_split1.txt``, ..."""
     split: Literal[1, 2, 3] = 1
+    """which of the three official splits"""
     val: Literal["groups", "test"] = "groups"
     """a fifth of the training videos by whole films, or the official test videos"""
 

@@ -15,6 +15,7 @@ While it is built it is called ``<key>.building``; so a cache is whole or not th
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -187,6 +188,9 @@ def check_frames(cache: Cache, progress: Progress) -> list[int]:
     return found
 
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def writing(home: Path) -> Iterator[None]:
     """Errors of the disk as one line that says what to do."""
@@ -194,9 +198,10 @@ def writing(home: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = "it is no folder" if home.exists() and not home.is_dir() else error.strerror or error
+        space = "Free some space or set" if error.errno in _NO_SPACE else "Set"
         raise WorldError(
-            f"cannot write the clip cache in {home}: {reason}. Free some space or set STSEARCH_CACHE "
-            "to another folder; what is decoded already is kept"
+            f"cannot write the clip cache in {home}: {reason}. {space} STSEARCH_CACHE to another folder; what is "
+            "decoded already is kept"
         ) from None
 
 

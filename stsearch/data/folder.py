@@ -10,7 +10,7 @@ from typing import Literal
 from stsearch.data.listing import SPLITS, SUFFIXES, Content, Listing, Row, content, folder_at, some, split_word
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import chosen_classes, make_listing, with_groups
-from stsearch.errors import UserError, did_you_mean
+from stsearch.errors import UserError, brief, did_you_mean, quoted
 
 _LAYOUT = "{train,val}/<class>/*.mp4 (and test/...) or <class>/*.mp4"
 
@@ -63,6 +63,7 @@ def list_folder(recipe: FolderRecipe) -> Listing:
     if recipe.group is not None:
         rows = with_groups(rows, recipe.group)
     notes = [f"files passed over, with suffixes other than {' '.join(SUFFIXES)}: {others:,}"] if others else []
+    notes += _beside(root) if splits[0].folder == root else []
     return make_listing(rows, classes, recipe, flip=False, notes=notes)
 
 
@@ -91,6 +92,20 @@ def _without_splits(root: Path, inside: Content) -> _Split:
         only = f"only the folder {inside.folders[0]!r}" if inside.folders else "no folder 'train' and no class folders"
         raise UserError(f"data.path: {str(root)!r} has {only}; expected {_LAYOUT}")
     return _Split("train", root, "", inside.folders)
+
+
+def _beside(root: Path) -> list[str]:
+    """A word where one split was given as the whole: a folder ``train`` with ``val`` beside it."""
+    place = root.resolve()
+    if split_word(place.name) is None:
+        return []
+    others = [name for name in content(place.parent).folders if split_word(name) and name != place.name]
+    if not others:
+        return []
+    return [
+        f"data.path is the folder {place.name!r} alone, and {quoted(others)} beside it is not used; to use both, give "
+        f"{brief(str(root.parent) if root.name else str(place.parent))}"
+    ]
 
 
 def _check_known(splits: Sequence[_Split], names: Collection[str]) -> None:

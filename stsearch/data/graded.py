@@ -181,7 +181,9 @@ class GradedRecipe(Strict):
     clips: Annotated[int, Field(ge=1, le=MAX_CLIPS)] = 2000
     """training videos, at most: as many of each class as fit, evenly"""
     val_clips: Annotated[int, Field(ge=1, le=MAX_CLIPS)] = 600
+    """validation videos, at most"""
     seed: int = 0
+    """of the videos"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -90,6 +90,7 @@ class MotionsRecipe(Strict):
     val_clips: int = 400
     """validation videos"""
     seed: int = 0
+    """of the videos"""
 
     @field_validator("classes")
     @classmethod

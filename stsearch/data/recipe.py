@@ -13,6 +13,7 @@ class VideoRecipe(Strict):
     """How videos become cached clips; every source adds where they are."""
 
     path: str
+    """the folder of videos, or the list; from where the command is run"""
     span: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """seconds of video that one clip covers; a shorter video is covered whole"""
     windows: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -40,3 +41,4 @@ class VideoRecipe(Strict):
     flow: Literal["dis", "farneback"] = "dis"
     """how optical flow is estimated: DIS (Kroeger et al., ECCV 2016), or Farneback's, slower and smoother"""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
+    """what reads the files"""

@@ -108,6 +108,7 @@ class ScoreRecipe(Strict):
 
     name: Literal["score"] = "score"
     score: ScoreName
+    """synflow, naswot or entropy"""
     clips: LookedAt = 32
     """training clips to look at, for ``naswot``; the same for all networks of a study"""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1

@@ -76,6 +76,7 @@ class LoopRecipe(Strict, ABC):
     batch: Annotated[int, Field(ge=2, le=65_536)] = 32
     """clips per step; its default is the optimiser's (``OF_OPTIMIZERS``), as those of the next six"""
     lr: Annotated[float, Field(gt=0, le=100)] = 0.06
+    """learning rate at its highest"""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
     """not of AdamW"""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -91,6 +92,7 @@ class LoopRecipe(Strict, ABC):
     paired: bool = True
     """every network of a study sees the same clips in the same order, cut alike; a repeat sees others"""
     schedule: Literal["cosine", "step"] = "cosine"
+    """how the learning rate falls: along a cosine to 0, or by 10 after every ``step_epochs``"""
     step_epochs: Count = 10
     """for ``step``: epochs between divisions of the learning rate by 10"""
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -143,6 +145,7 @@ class TrainRecipe(LoopRecipe):
 
     name: Literal["train"] = "train"
     epochs: Count = 4
+    """passes over the training videos; ``auto``: until a network has seen 600 clips of each class"""
     repeats: Annotated[int, Field(ge=1, le=100)] = 1
     """trainings with different seeds; a trial's accuracy is their mean"""
 

@@ -136,6 +136,8 @@ class Measurement:
     ceilings: Ceilings
     passes: tuple[Pass, ...]
     notes: tuple[str, ...]
+    busy: str
+    """what to say of a machine that did other things meanwhile; empty where it did not, and on a GPU"""
     seconds: float
     """that the measurement took"""
 
@@ -157,8 +159,23 @@ class Measurement:
             "ceilings": self.ceilings.as_dict(),
             "passes": [measured.as_dict() for measured in self.passes],
             "notes": list(self.notes),
+            "busy": self.busy,
             "seconds": self.seconds,
         }
+
+
+BUSY = 0.85
+"""Of the time that a measurement takes, a CPU computes nearly all of it; with less, others had it too"""
+
+
+def busy(cpu_s: float, wall_s: float) -> str:
+    """What to say of a measurement on a CPU that had it for ``cpu_s`` of ``wall_s`` seconds; empty if all is well."""
+    if wall_s <= 0 or cpu_s >= BUSY * wall_s:
+        return ""
+    return (
+        f"the machine was busy: this measurement had its processor for {cpu_s / wall_s:.0%} of the time, so its times "
+        "are too long; measure again when nothing else runs"
+    )
 
 
 def measure(
@@ -184,6 +201,7 @@ def measure(
         subject = Subject(architecture, clip, classes, setting)
         works = work(architecture, clip, classes)
         samples, notes = [], []
+        had, at = time.thread_time(), time.perf_counter()
         for mode in MODES:
             for batch in setting.clips_at_once:
                 if mode == "training" and not subject.trainable(batch):
@@ -191,6 +209,8 @@ def measure(
                     continue
                 say(f"{_named(mode, batch)}, for {setting.min_run_s:g} s or more")
                 samples.append(_sample(subject, mode, batch))
+        on_cpu = setting.device.type == "cpu"
+        shared = busy(time.thread_time() - had, time.perf_counter() - at) if on_cpu else ""
         if not subject.network.is_chain:
             notes.append("no stages of a training step: the backward passes of several pathways interleave")
         say("timing a matrix product and a copy again")
@@ -206,6 +226,7 @@ def measure(
             ceilings=ceilings,
             passes=tuple(_pass(sample, works, setting.dtype, ceilings) for sample in samples),
             notes=tuple(notes),
+            busy=shared,
             seconds=time.perf_counter() - begun,
         )
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from stsearch.report.audit import AuditReport, Signal
 from stsearch.report.audit_text import named, words
 from stsearch.report.live import duration
-from stsearch.report.words import counted
+from stsearch.report.words import counted, seconds
 from stsearch.search.audit import AUDIT, RETEST, Plan, Work
 from stsearch.search.metrics import METRICS
 from stsearch.search.training import Event
@@ -141,7 +141,7 @@ def _signals(report: AuditReport) -> Table:
     for signal in report.signals:
         table.add_row(*_row(signal))
     mean = sum(n.audit["evaluation"]["seconds"] for n in report.networks) / len(report.networks)
-    table.add_row("(the audit itself)", str(len(report.networks)), "", "", f"{report.audit_clips:,.0f}", f"{mean:.2g}")
+    table.add_row("(the audit itself)", str(len(report.networks)), "", "", f"{report.audit_clips:,.0f}", seconds(mean))
     return table
 
 
@@ -158,5 +158,5 @@ def _row(signal: Signal) -> tuple[str, ...]:
         _narrow(signal.kendall),
         _narrow(signal.spearman),
         f"{signal.clips:,.0f}",
-        f"{signal.seconds:.2g}" if signal.kind != "cost" else "0",
+        seconds(signal.seconds) if signal.kind != "cost" else "0",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto
-from stsearch.report.words import plain, storage_option, table
+from stsearch.report.words import plain, seconds, storage_option, table
 from stsearch.search.attributes import ARCHITECTURE, CONTINUES, NETWORK, REASON, TRACE
 from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.search.place import shown
@@ -73,7 +73,7 @@ def trial_note(
     ]
     if attributes.keys() >= _TRAINED:  # they are written one by one, and a worker may be killed in between
         parts.append(
-            f"Trained in {attributes['seconds']:.3g} s at {attributes['clips_per_second']:.0f} clips/s, seed "
+            f"Trained in {seconds(attributes['seconds'])} s at {attributes['clips_per_second']:.0f} clips/s, seed "
             f"{attributes['seed']}. MACs: closed form. FLOPs: counted by torch, "
             f"{attributes['flops_counted']:,}. Accuracy and times: measured on the proxy."
         )

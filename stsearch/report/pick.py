@@ -11,7 +11,7 @@ from typing import Any
 
 from stsearch.errors import UserError, brief, quoted, unknown
 from stsearch.report.pareto import Pareto
-from stsearch.search.metrics import METRICS, QUALITIES, objectives
+from stsearch.search.metrics import MEANT, METRICS, QUALITIES, objectives
 from stsearch.search.reading import Record
 from stsearch.stats.front import minimised
 
@@ -105,7 +105,7 @@ def _costs(pareto: Pareto) -> list[str]:
 def _within(candidates: Sequence[Record], name: str, cap: float) -> list[Record]:
     costs = [cost for cost in objectives() if cost not in QUALITIES]
     if name not in costs:
-        raise UserError(f"--pick: {unknown('cost', name, costs)}")
+        raise UserError(f"--pick: {unknown('cost', name, costs, MEANT)}")
     if any(name not in one.metrics for one in candidates):
         raise UserError(f"--pick: {name} of these networks was not measured; there is {quoted(candidates[0].metrics)}")
     kept = [one for one in candidates if one.metrics[name] <= cap]

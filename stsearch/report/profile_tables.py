@@ -42,7 +42,8 @@ def _us(value: float | None) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+    """At most 100 %: a ceiling is measured too, and what stays in a cache may pass it (a line says that)."""
+    return f"{min(share, 1.0):.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
 def _spread(timing: Timing) -> str:
@@ -78,7 +79,7 @@ def print_measurement(network: str, measurement: Measurement, console: Console) 
         _say(
             console,
             f"{_NAMES[measured.mode]}, {measured.batch} clip{'s' * (measured.batch > 1)}: "
-            f"the stages are {measured.stage_ratio:.0%} of it",
+            f"the stages are {_percent(measured.stage_ratio)} of it",
         )
         console.print(_stages(measured))
     for line in (
@@ -87,8 +88,23 @@ def print_measurement(network: str, measurement: Measurement, console: Console) 
         f"bound: by the larger of the two shares, where it is {BOUND_SHARE:.0%} or more.",
     ):
         _say(console, line)
+    if past := _past(measurement):
+        _say(console, f"note: shown as 100%, since they were faster than the ceiling: {past}")
     for note in measurement.notes:
         _say(console, f"note: {note}")
+    if measurement.busy:
+        _say(console, f"warning: {measurement.busy}")
+
+
+def _past(measurement: Measurement) -> str:
+    """Stages that reached more than a measured ceiling, as ``conv2_x (copy, forward, 1 clip)``."""
+    found = []
+    for measured in measurement.passes:
+        clips = f"{measured.batch} clip{'s' * (measured.batch > 1)}"
+        for stage in measured.stages:
+            shares = (("matmul", stage.matmul_share), ("copy", stage.copy_share))
+            found += [f"{stage.name} ({name}, {measured.mode}, {clips})" for name, share in shares if share > 1]
+    return ", ".join(found)
 
 
 def _whole(measurement: Measurement) -> Table:

@@ -29,6 +29,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def seconds(value: float) -> str:
+    """``0.012``, ``1.6``, ``160``: two digits that mean something, and never a power of ten."""
+    return f"{value:.2g}" if 1e-4 <= value < 9.95 else f"{value:,.0f}"
+
+
 def storage_option(study: str, place: str) -> str:
     """`` --storage URL`` where commands on ``study`` need it, else empty; ``place`` is the URL without a password."""
     return "" if place == f"sqlite:///studies/{study}.db" else f" --storage {shlex.quote(place)}"

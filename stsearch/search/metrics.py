@@ -130,6 +130,16 @@ def measured(name: str, *, title: str, unit: str, digits: int = 2, head: str = "
     return decorate
 
 
+MEANT = {
+    **dict.fromkeys(("gflops", "flops", "macs", "gmac", "mac", "multiply_adds"), "gmacs"),
+    **dict.fromkeys(("parameters", "weights", "model_size"), "params"),
+    **dict.fromkeys(("latency", "time", "speed", "ms"), "latency_ms"),
+    **dict.fromkeys(("memory", "peak_memory", "memory_mb", "ram"), "peak_memory_mb"),
+    **dict.fromkeys(("accuracy", "acc", "top1", "top_1", "video@1", "val_acc"), "video_top1"),
+}
+"""What others call them. Published "GFLOPs" of video networks are GMACs of one view."""
+
+
 def objectives() -> list[str]:
     """Metrics that a search may be after."""
     return [name for name in METRICS if METRICS[name].objective]

@@ -18,40 +18,24 @@ from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.engines import ENGINES, Engine, remote_faults
-from stsearch.search.metrics import ACCURACIES, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
+from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
 from stsearch.search.samplers import SAMPLERS
+from stsearch.search.sections import Measure, Target, keys_inside
+from stsearch.search.sections import Proxy as Proxy
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
 
-Extent = Annotated[int, Field(ge=1, le=65_536)]
-
-
-class Target(Strict):
-    """The network as it will be used; costs and budgets are these."""
-
-    frames: Extent = 16
-    size: Extent = 112
-    classes: Extent | None = None
-    """default: the number of classes of the data"""
-
-
-class Proxy(Strict):
-    """Its stand-in that is trained; every field defaults to the target's."""
-
-    frames: Extent | None = None
-    size: Extent | None = None
-    width: Annotated[float, Field(gt=0, le=1)] = 1.0
-
 
 class Screen(Strict):
     """The ``search.screen:`` section."""
 
     score: ScoreName
+    """how an untrained network is judged: synflow, naswot or entropy"""
     reduction: Annotated[int, Field(ge=2)] = 3
     """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
     clips: LookedAt = 32
@@ -67,6 +51,7 @@ class Search(Strict):
     """How architectures are proposed."""
 
     sampler: str = "auto"
+    """auto, ehvi, random, tpe, nsga2, gp or exhaustive; auto tries all networks where trials suffice, else ehvi"""
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
     """networks of the space to train; references outside it come on top"""
     repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -74,6 +59,7 @@ class Search(Strict):
     repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     """further trainings of networks by name, with further seeds, before those of near-ties"""
     start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
+    """what is trained first: nothing, the networks of the paper, also those over the budget, or networks by name"""
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
 
@@ -96,33 +82,30 @@ class Search(Strict):
         return given
 
 
-class Measure(Strict):
-    """How ``latency_ms`` and ``peak_memory_mb`` of the target are measured, where a study asks for them."""
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 autocast on a GPU that has it, else fp32"""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    """torch threads on a CPU"""
-
-
 class StudySpec(Strict):
     """A whole study."""
 
     name: str | None = None
     """default: the file's name without ``.yaml``"""
     space: str
+    """a search space by name, or the path of its YAML file"""
     target: Target = Target()
     proxy: Proxy = Proxy()
     data: Any
+    """where clips come from"""
     objectives: dict[str, str] = {"video_top1": "maximize", "gmacs": "minimize"}
+    """what the search is after: a metric, and its direction"""
     budget: dict[str, float] = {}
+    """caps on costs, as in ``{gmacs: 45}``"""
     evaluate: Any
+    """how accurate a network is"""
     measure: Measure = Measure()
     search: Search = Search()
     engine: SerializeAsAny[Engine] = Engine()
     storage: str | None = None
     """default: ``sqlite:///studies/<name>.db``"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """of every random choice: networks that are tried, first weights, clips that are drawn"""
 
     @field_validator("objectives")
     @classmethod
@@ -131,7 +114,7 @@ class StudySpec(Strict):
             raise ValueError(f"at least one objective is needed. Allowed: {quoted(objectives())}.")
         for name, direction in given.items():
             if name not in objectives():
-                raise ValueError(unknown("objective", name, objectives()))
+                raise ValueError(unknown("objective", name, objectives(), MEANT))
             if direction != direction_of(name):
                 raise ValueError(f"{name} can only be {direction_of(name)}d; given {brief(direction)}")
         return given
@@ -141,10 +124,15 @@ class StudySpec(Strict):
     def _caps(cls, given: dict[str, float]) -> dict[str, float]:
         for name, cap in given.items():
             if name not in (*COSTS, *measured_names()):
-                raise ValueError(unknown("cost", name, (*COSTS, *measured_names())))
+                raise ValueError(unknown("cost", name, (*COSTS, *measured_names()), MEANT))
             if not 0 < cap < float("inf"):
                 raise ValueError(f"a cap is above 0; given {name}: {cap}")
         return given
+
+
+_INSIDE: dict[str, type[Strict]] = {"search": Search, "engine": Engine, "target": Target, "measure": Measure}
+_INSIDE |= {"evaluate": EVALUATORS["train"].recipe, "data": DATASETS["folder"].recipe}
+StudySpec.MEANT = keys_inside(StudySpec, _INSIDE)
 
 
 @dataclass(frozen=True)

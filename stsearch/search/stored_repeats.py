@@ -79,6 +79,13 @@ def audit_repeats(url: str, name: str, identity: Mapping[str, Any]) -> dict[str,
     return found
 
 
+def was_audited(url: str, name: str) -> bool:
+    """Whether an audit of the study ``name`` was begun, at whatever fidelity."""
+    of_audits = STUDIES.c.study_name.startswith(f"{name}/audit-", autoescape=True)
+    with reading(url) as connection:
+        return connection.execute(sa.select(STUDIES.c.study_id).where(of_audits).limit(1)).first() is not None
+
+
 def _alike(settings: Any, identity: Mapping[str, Any]) -> bool:
     """Whether trainings of these settings are what the study's own are: recipe, clip, width and data."""
     own = identity["evaluate"]

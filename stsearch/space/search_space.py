@@ -254,7 +254,10 @@ def _distinct(values: list[Any]) -> tuple[Any, ...]:
 
 
 class _Stem(Strict):
+    """The first convolution."""
+
     kind: str | list[str]
+    """of the first convolution; several: the search chooses"""
 
     @field_validator("kind")
     @classmethod
@@ -264,8 +267,12 @@ class _Stem(Strict):
 
 
 class _Stage(Strict):
+    """What one stage may be."""
+
     kind: str | list[str]
+    """of its blocks; several: the search chooses"""
     depth: int | list[int]
+    """number of blocks; several: the search chooses"""
 
     @field_validator("kind")
     @classmethod
@@ -283,6 +290,8 @@ class _Stage(Strict):
 
 
 class _Stages(Strict):
+    """The four stages of a residual network."""
+
     conv2_x: _Stage
     conv3_x: _Stage
     conv4_x: _Stage
@@ -293,12 +302,17 @@ class SpaceSpec(Strict):
     """The YAML of a search space."""
 
     name: str
+    """how it is called in tables"""
     block: Literal["basic", "bottleneck", "basic_se", "bottleneck_se"] = "basic"
+    """residual block; ``_se``: with squeeze and excitation"""
     width: float | list[float] = 1.0
+    """channels, as a multiple of the standard ones; several: the search chooses"""
     granularity: Literal["stage", "block"] = "stage"
+    """whether all blocks of a stage have one kind, or each its own"""
     stem: _Stem
     stages: _Stages
     plugins: list[str] = []
+    """Python modules that register kinds or metrics"""
 
     @field_validator("width")
     @classmethod
