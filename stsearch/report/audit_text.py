@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
-from stsearch.report.confidence_text import about_noise
+from stsearch.report.confidence_text import about_noise, about_pairing
 from stsearch.report.words import counted
 from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.stats.accuracy import TOLD
@@ -132,7 +132,7 @@ def _listed(names: Sequence[str]) -> str:
 def _noise(report: AuditReport) -> str:
     if report.noise is None:
         return ""
-    how = about_noise(report.noise)
+    how = " ".join(line for line in (about_noise(report.noise), about_pairing(report.noise)) if line)
     if report.retest is not None and report.retest[0].value is not None:
         how += f" Two such trainings order the networks alike with tau {shown(report.retest[0])}."
     told, rest = report.told_apart, [pair for pair in report.pairs if not pair.told_apart]

@@ -43,7 +43,8 @@ def about(pareto: Pareto) -> list[str]:
     """All that is said of a front beside its figures, one sentence each."""
     lines = [about_order(pareto)]
     if pareto.confidence is not None:
-        lines += [about_noise(pareto.confidence.noise), told_apart(pareto.confidence), about_luck(pareto)]
+        noise = pareto.confidence.noise
+        lines += [about_noise(noise), about_pairing(noise), told_apart(pareto.confidence), about_luck(pareto)]
     return [line for line in lines if line]
 
 
@@ -93,6 +94,18 @@ def about_noise(noise: Noise) -> str:
     return (
         f"± is the standard error of the mean of (n) trainings; one training varies by {noise.deviation:.1f} points "
         f"({of}, {videos})."
+    )
+
+
+def about_pairing(noise: Noise) -> str:
+    """Whether networks are compared video by video, and how sure a difference is; empty for a single network."""
+    if noise.difference is None or noise.difference_unpaired is None:
+        return ""
+    if not noise.paired:
+        return f"Differences are not paired, video by video: {noise.why_unpaired}."
+    return (
+        f"Differences are paired: on the same {counted(noise.videos, 'video')} that of two networks has a standard "
+        f"error of {noise.difference:.1f} points, for videos like these ({noise.difference_unpaired:.1f} unpaired)."
     )
 
 

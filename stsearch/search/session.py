@@ -44,7 +44,7 @@ from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_n
 from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.proposals import Proposal
-from stsearch.search.records import plain
+from stsearch.search.records import keep_labels, plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
@@ -284,6 +284,7 @@ def _create_or_load(
     stored_spec |= {"classes": data.classes, "notes": data.notes, VIDEOS: len(data.splits["val"])}
     stored_spec |= {"repeats": getattr(study.spec.evaluate, "repeats", 1) + more}
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
+    keep_labels(optuna_study, data.splits["val"].labels.tolist())
     return optuna_study
 
 
