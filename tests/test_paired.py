@@ -155,7 +155,8 @@ def test_a_study_is_paired_and_says_so_everywhere(tiny: Path, cli: Cli) -> None:
     assert about_pairing(noise) in " ".join(cli("pareto", "tiny").stdout.split())
 
     old = replace(stored, labels=())
-    front = np.flatnonzero(np.isin(stored.numbers, [record.trial for record in pareto.front if record.trial is not None]))
+    numbers = [record.trial for record in pareto.front if record.trial is not None]
+    front = np.flatnonzero(np.isin(stored.numbers, numbers))
     before = confidence_of(old, front)
     assert before is not None
     assert not before.noise.paired

@@ -44,6 +44,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
 
     from stsearch.report.live import Display, Reading
     from stsearch.report.pareto import pareto_of, whole
+    from stsearch.report.planned import what_it_settles
     from stsearch.report.tables import print_pareto
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
@@ -75,6 +76,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
     if others := at_work(session.trials()):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
+    if power := reopened(place, lambda: what_it_settles(session)):
+        notes.print(power, highlight=False, markup=False, soft_wrap=True)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -16,6 +16,7 @@ from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.stats.accuracy import Floats, Ints, Measured, Posterior, told_apart
 from stsearch.stats.draws import Draws, draw_fronts
 from stsearch.stats.front import hypervolume, minimised
+from stsearch.stats.power import settled
 
 LIKELY = 0.1
 """A network that is on the front with this probability is named, though it is not on it as measured."""
@@ -76,6 +77,15 @@ class Noise:
     networks where the front is one); ``None`` for a single network"""
     difference_unpaired: float | None = None
     """the same if the videos' luck were each network's own"""
+
+    @property
+    def settled(self) -> float | None:
+        """Points by which two networks of the front must differ to be told apart, in most cases; as ``difference``."""
+        return None if self.difference is None else settled(self.difference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys."""
+        return {**asdict(self), "settled": self.settled}
 
 
 @dataclass(frozen=True)

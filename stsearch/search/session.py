@@ -179,6 +179,8 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     sampler.start = [a for a in start if over_too or sampler.keeps(a)]
     if search.sampler == "auto":
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
+    if search.start_with == "balanced":
+        sampler.balance()
     if isinstance(search.start_with, list) and len(sampler.start) < len(start):
         over = ", ".join(a.id for a in start if not sampler.keeps(a))
         raise UserError(f"search.start_with: over the budget {study.hard_budget}: {over}")

@@ -72,7 +72,7 @@ class Search(Strict):
     """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
     repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     """further trainings of networks by name, with further seeds, before those of near-ties"""
-    start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
+    start_with: Literal["none", "paper", "paper-all", "balanced"] | list[str] = "paper"
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
 
@@ -237,7 +237,7 @@ class Study:
 
     def references(self) -> dict[str, Architecture]:
         """The paper's networks that no placement space contains, beside those that this one does."""
-        if self.spec.search.start_with not in ("paper", "paper-all"):
+        if self.spec.search.start_with not in ("paper", "paper-all", "balanced"):
             return {}
         layers = [n for n in PAPER_LAYERS if any(NETWORKS[f"{p}-{n}"] in self.space for p in PLACEMENTS)]
         return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers}
