@@ -25,7 +25,7 @@ from tests.test_repeats import run
 
 
 def started(*settings: str) -> list[Architecture]:
-    study = load_study("quickstart", ["search.start_with=balanced", *settings])
+    study = load_study("quickstart", ["search.start_with=balanced", "search.trials=24", *settings])
     return list(_sampler(study, check_budget(study, 10)).start)
 
 
