@@ -121,6 +121,7 @@ def test_at_the_noise_of_one_training_where_time_pays_is_claimed_and_said() -> N
         said = paragraph(effects)
         assert "time in one group alone, against nowhere, is worth +" in said
         assert "Tran et al. (CVPR 2018)" in said
+        assert "is not shown, which is not the same" not in said, "what is open is said once"
         assert "Xie et al. (ECCV 2018, S3D)" in said
         told = json.loads(json.dumps(effects_json(effects)))["asked"]
         assert told["level"] == 0.95

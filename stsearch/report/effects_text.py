@@ -61,7 +61,7 @@ def paragraph(effects: Effects) -> str:
         *_order(effects),
         *(answers_in_words(effects.asked, _metric(effects)) if effects.asked else []),
         *_found(effects),
-        *_not_shown(effects),
+        *([] if effects.asked and effects.asked.answers else _not_shown(effects)),
         *_no_estimate(effects),
         _early_late(effects),
         *_needed(effects),
