@@ -526,6 +526,7 @@ def test_keys_are_stable() -> None:
         "effects",
         "early_late",
         "blind",
+        "asked",
         "importance",
         "paragraph",
     ]

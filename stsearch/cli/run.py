@@ -67,6 +67,7 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
     from rich.console import Console
 
     from stsearch.report.live import Display, Reading
+    from stsearch.report.planned import what_it_settles
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.left import left_over
@@ -100,6 +101,8 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     for lacking in left_over(chosen):
         notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
+    if power := reopened(place, lambda: what_it_settles(session)):
+        notes.print(power, highlight=False, markup=False, soft_wrap=True)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         (run_engine if here else run_jobs)(chosen, session, display.emit)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from stsearch.report.audit import Audited, AuditReport, Ranking, Signal
-from stsearch.report.confidence_text import about_noise
+from stsearch.report.confidence_text import about_noise, about_pairing, settles
 from stsearch.report.words import counted
 from stsearch.search.metrics import ACCURACIES, METRICS
 from stsearch.stats.accuracy import TOLD
@@ -132,7 +132,7 @@ def _listed(names: Sequence[str]) -> str:
 def _noise(report: AuditReport) -> str:
     if report.noise is None:
         return ""
-    how = about_noise(report.noise)
+    how = " ".join(line for line in (about_noise(report.noise), about_pairing(report.noise), _power(report)) if line)
     if report.retest is not None and report.retest[0].value is not None:
         how += f" Two such trainings order the networks alike with tau {shown(report.retest[0])}."
     told, rest = report.told_apart, [pair for pair in report.pairs if not pair.told_apart]
@@ -143,6 +143,15 @@ def _noise(report: AuditReport) -> str:
         f"{how} So the search tells {len(told)} of {pairs} apart, each with a probability of {100 * TOLD:g} % or more"
         f"{_agreed(told)}; the other {len(rest)} it does not{_agreed(rest)}."
     )
+
+
+def _power(report: AuditReport) -> str:
+    """What differences the search's trainings of these networks can settle."""
+    if report.noise is None or report.noise.settled is None or not report.pooled:
+        return ""
+    counts = [one.trainings for one in report.pooled]
+    why = "by the study's own noise" if report.noise.measured is not None else "what seeds add is a guess"
+    return settles(len(counts), min(counts), max(counts), report.noise.settled, why)
 
 
 def _agreed(pairs: Sequence[Pair]) -> str:
@@ -211,7 +220,7 @@ def as_dict(report: AuditReport) -> dict[str, Any]:
         "networks": [_network(report, number, network) for number, network in enumerate(report.networks)],
         "signals": [_signal(signal) for signal in report.signals],
         "again": {**_flat("kendall", retest[0]), **_flat("spearman", retest[1])} if retest else None,
-        "noise": {"between_trainings": noise.measured, "degrees": noise.degrees, **asdict(noise)} if noise else None,
+        "noise": {"between_trainings": noise.measured, "degrees": noise.degrees, **noise.as_dict()} if noise else None,
         "pairs": [{**asdict(pair), "one": names[pair.one], "other": names[pair.other]} for pair in report.pairs],
         "paper": {"frames": report.paper_frames, "rankings": [_ranking(ranking) for ranking in report.paper]},
         "words": " ".join(words(report)),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from stsearch.report.pool import Pool, exact, pool_of
+from stsearch.search.answers import ANSWERED
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.reading import Record, Rows, StoredStudy
-from stsearch.stats.accuracy import Floats, Posterior, told_apart
+from stsearch.stats.accuracy import Floats, Ints, Measured, Posterior, told_apart
 from stsearch.stats.draws import Draws, draw_fronts
 from stsearch.stats.front import hypervolume, minimised
+from stsearch.stats.power import settled
 
 LIKELY = 0.1
 """A network that is on the front with this probability is named, though it is not on it as measured."""
@@ -66,6 +68,24 @@ class Noise:
     """of freedom of it"""
     guessed: float
     """share of ``deviation``'s square that is a guess from ``videos``: 1 without repeats, less with each"""
+    paired: bool = False
+    """whether differences are compared video by video, on the same validation videos"""
+    why_unpaired: str = ""
+    """why they are not, else empty"""
+    difference: float | None = None
+    """standard error of the difference of two networks' accuracies, per cent, median over pairs of the front (of all
+    networks where the front is one); ``None`` for a single network"""
+    difference_unpaired: float | None = None
+    """the same if the videos' luck were each network's own"""
+
+    @property
+    def settled(self) -> float | None:
+        """Points by which two networks of the front must differ to be told apart, in most cases; as ``difference``."""
+        return None if self.difference is None else settled(self.difference)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys."""
+        return {**asdict(self), "settled": self.settled}
 
 
 @dataclass(frozen=True)
@@ -164,15 +184,26 @@ def confidence_of(stored: StoredStudy, front: Rows) -> Confidence | None:
 def noise_of(pool: Pool, name: str, front: Rows) -> Noise:
     """What the errors of the accuracy ``name`` rest on; ``front`` is of places in the pool."""
     data = pool.measured[name]
+    among = front if len(front) > 1 else np.arange(len(data.means))
+    couples = np.array(list(combinations(among[:PAIRED].tolist(), 2)), dtype=np.int64).reshape(-1, 2).T
     return Noise(
-        deviation=float(np.sqrt(data.dispersion() * data.binomial()[front].mean())),
+        deviation=float(np.sqrt(data.dispersion() * data.unit()[front].mean())),
         networks=pool.networks,
         trainings=pool.trainings,
         videos=data.videos,
         measured=data.measured_deviation(),
         degrees=data.freedom,
         guessed=data.guessed(),
+        paired=data.paired is not None,
+        why_unpaired="" if data.paired else pool.why_unpaired or f"answers to each video are kept for {ANSWERED} alone",
+        difference=_median(data, couples),
+        difference_unpaired=_median(replace(data, paired=None), couples),
     )
+
+
+def _median(data: Measured, couples: Ints) -> float | None:
+    """Median standard error of the differences of ``couples`` ``(2, P)``."""
+    return float(np.median(data.differences(*couples))) if couples.shape[1] else None
 
 
 def _pairs(stored: StoredStudy, draws: Draws, front: Rows, likely: Rows) -> tuple[Pair, ...]:

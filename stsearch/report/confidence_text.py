@@ -9,6 +9,7 @@ from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted
 from stsearch.search.metrics import METRICS, OF_PAIRS
 from stsearch.search.reading import Record
+from stsearch.stats.power import POWER
 
 _PAIRS = 4
 """Pairs that are not told apart and named, at most"""
@@ -43,7 +44,14 @@ def about(pareto: Pareto) -> list[str]:
     """All that is said of a front beside its figures, one sentence each."""
     lines = [about_order(pareto)]
     if pareto.confidence is not None:
-        lines += [about_noise(pareto.confidence.noise), told_apart(pareto.confidence), about_luck(pareto)]
+        noise = pareto.confidence.noise
+        lines += [
+            about_noise(noise),
+            about_pairing(noise),
+            about_power(pareto.confidence),
+            told_apart(pareto.confidence),
+            about_luck(pareto),
+        ]
     return [line for line in lines if line]
 
 
@@ -93,6 +101,39 @@ def about_noise(noise: Noise) -> str:
     return (
         f"± is the standard error of the mean of (n) trainings; one training varies by {noise.deviation:.1f} points "
         f"({of}, {videos})."
+    )
+
+
+def about_pairing(noise: Noise) -> str:
+    """Whether networks are compared video by video, and how sure a difference is; empty for a single network."""
+    if noise.difference is None or noise.difference_unpaired is None:
+        return ""
+    if not noise.paired:
+        return f"Differences are not paired, video by video: {noise.why_unpaired}."
+    return (
+        f"Differences are paired: on the same {counted(noise.videos, 'video')} that of two networks has a standard "
+        f"error of {noise.difference:.1f} points, for videos like these ({noise.difference_unpaired:.1f} unpaired)."
+    )
+
+
+def about_power(confidence: Confidence) -> str:
+    """What differences these trainings can settle, and from what that is known; empty for a single network."""
+    noise, counts = confidence.noise, confidence.pool.counts
+    if noise.settled is None:
+        return ""
+    if noise.measured is None:
+        why = "what seeds add to the videos' noise is a guess" if noise.paired else "by a guess of the noise"
+    else:
+        why = "by the study's own noise" if noise.guessed <= _GUESSED else "by the study's own noise, partly a guess"
+    return settles(len(counts), int(counts.min()), int(counts.max()), noise.settled, why)
+
+
+def settles(networks: int, least: int, most: int, points: float, why: str) -> str:
+    """``24 networks, one training each: differences of 2.1 points can be settled, in 4 of 5 cases (why).``"""
+    some = f"{least} to {most} trainings" if least < most else "one training" if most == 1 else f"{most} trainings"
+    return (
+        f"{counted(networks, 'network')}, {some} each: differences of {points:.1f} points can be settled, "
+        f"in {10 * POWER / 2:.0f} of 5 cases ({why})."
     )
 
 

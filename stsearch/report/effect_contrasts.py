@@ -154,7 +154,7 @@ def time_contrasts(design: Design, accuracies: Floats, costs: Floats, kinds: lis
     several = [group for group, found in enumerate(design.kinds) if "2d" in found and len(set(found) - _BLIND) > 1]
     if not several:
         return []
-    pooled = replace(design, forms=tuple(tuple(map(_pooled, forms)) for forms in design.forms))
+    pooled = pooled_over_kinds(design)
     regression = Regression(pooled, accuracies, costs)
     found = []
     for group in several:
@@ -168,6 +168,11 @@ def time_contrasts(design: Design, accuracies: Floats, costs: Floats, kinds: lis
 
 
 _BLIND = {"2d", "collapse"}
+
+
+def pooled_over_kinds(design: Design) -> Design:
+    """The same networks with one kind, ``TIME``, for all that see it."""
+    return replace(design, forms=tuple(tuple(map(_pooled, forms)) for forms in design.forms))
 
 
 def _pooled(form: tuple[str, ...]) -> tuple[str, ...]:

@@ -82,10 +82,13 @@ class Design:
     @cached_property
     def blind(self) -> npt.NDArray[np.bool_]:
         """Which networks treat frames one by one, in every group ``(N,)``."""
-        sees = np.zeros(len(self), dtype=bool)
-        for group, forms in enumerate(self.forms):
-            sees |= np.array([_sees(group, form) for form in forms], dtype=bool)[self.codes[:, group]]
-        return ~sees
+        return np.asarray(~self.seen.any(1))
+
+    @cached_property
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """In which groups each network sees the order of frames ``(N, 5)``."""
+        found = [np.array([_sees(g, form) for form in forms], dtype=bool) for g, forms in enumerate(self.forms)]
+        return np.stack([sees[self.codes[:, g]] for g, sees in enumerate(found)], axis=1)
 
     @cached_property
     def contexts(self) -> tuple[Ints, ...]:

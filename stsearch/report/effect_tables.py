@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stsearch.report.effect_answers_text import points
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_words import kind_label
 from stsearch.report.effects import Effects
-from stsearch.report.effects_text import cost_unit, cost_words, paragraph, points
+from stsearch.report.effects_text import cost_unit, cost_words, paragraph
 from stsearch.report.words import counted, plain, table
 from stsearch.space.architecture import GROUPS
 

@@ -22,6 +22,7 @@ from scipy.special import ndtri
 
 from stsearch.errors import UserError, unknown
 from stsearch.report.axes import placement_class
+from stsearch.report.effect_answers import Asked, answers_of
 from stsearch.report.effect_contrasts import Contrast, CostOf, Regression, kind_contrasts, time_contrasts
 from stsearch.report.effect_design import Design, Floats, Ints, design_of, design_of_ids, merged
 from stsearch.report.effect_estimates import (
@@ -111,6 +112,8 @@ class Effects:
     """of a network"""
     blind: Blind | None = None
     """``None`` where no network is, all are, or too few would be left"""
+    asked: Asked | None = None
+    """answers to what was asked before the networks were trained; ``None`` where nothing was"""
 
     @property
     def comparisons(self) -> int:
@@ -194,6 +197,7 @@ class Effects:
                 "estimate": self._shown(both.estimate),
             },
             "blind": None if self.blind is None else {**vars(self.blind), "estimate": self._shown(self.blind.estimate)},
+            "asked": self.asked.as_dict() if self.asked else None,
             "importance": dict(vars(self.importance)),
         }
 
@@ -239,14 +243,24 @@ def placement_effects_of_ids(
     cost_of: CostOf | None = None,
     importance: bool = True,
     accuracy_of: str = "",
+    asked: bool = False,
 ) -> Effects:
-    """``placement_effects`` of architecture ids with their accuracies and costs ``(N,)``; the fast way in."""
+    """``placement_effects`` of architecture ids with their accuracies and costs ``(N,)``; the fast way in.
+
+    ``asked`` for networks that were chosen, before they were trained, to answer where time pays.
+    """
     design = design_of_ids(ids)
     columns = [np.asarray(column, dtype=float).reshape(-1) for column in (accuracy, cost)]
     if {len(column) for column in columns} != {len(design)}:
         given = " and ".join(str(len(column)) for column in columns)
         raise UserError(f"every id has one accuracy and one cost; given {len(design)} ids, {given} values")
-    return _effects(design, np.stack(columns, axis=1), names, cost_of, importance, accuracy_of)
+    values = np.stack(columns, axis=1)
+    found = _effects(design, values, names, cost_of, importance, accuracy_of)
+    if not asked:
+        return found
+    whole = np.flatnonzero(np.isfinite(values).all(1))
+    distinct, means = merged(design.take(whole), values[whole])
+    return replace(found, asked=answers_of(distinct, means[:, 0]))
 
 
 def published_effects(frames: int) -> Effects:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stsearch.report.effect_answers_text import answers_in_words, points
 from stsearch.report.effect_contrasts import Contrast, CostDifference
-from stsearch.report.effect_estimates import Estimate
 from stsearch.report.effect_words import ALONE, kind_label, listed, terms_in_words
 from stsearch.report.effects import EarlyLate, Effects
 from stsearch.search.metrics import METRICS
@@ -25,13 +25,6 @@ def cost_unit(name: str) -> tuple[float, str]:
         return 1, name
     metric = METRICS[name]
     return metric.scale, f"M {metric.title}" if metric.unit == "M" else metric.unit
-
-
-def points(estimate: Estimate) -> tuple[str, str]:
-    """The mean with its sign, and the 95 % interval, in as many digits as the interval deserves."""
-    low, high = estimate.interval()
-    digits = 1 if high - low >= 0.2 else 2
-    return f"{round(estimate.mean, digits) + 0.0:+.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def cost_words(cost: CostDifference, name: str) -> str:
@@ -66,8 +59,9 @@ def paragraph(effects: Effects) -> str:
         return _nothing(effects)
     sentences = [
         *_order(effects),
+        *(answers_in_words(effects.asked, _metric(effects)) if effects.asked else []),
         *_found(effects),
-        *_not_shown(effects),
+        *([] if effects.asked and effects.asked.answers else _not_shown(effects)),
         *_no_estimate(effects),
         _early_late(effects),
         *_needed(effects),
@@ -140,6 +134,8 @@ def _told(effects: Effects) -> list[Contrast]:
 
 def _found(effects: Effects) -> list[str]:
     told = _told(effects)
+    if not told and effects.asked and effects.asked.answers:
+        return ["Beside these questions, no difference between two kinds in one group can be claimed."]
     if not told:
         return [
             f"From these {effects.networks} networks no effect of a kind on {_metric(effects)} can be claimed, "

@@ -143,7 +143,7 @@ class Pareto:
                 }
                 for pair in (self.confidence.pairs if self.confidence else ())
             ],
-            "noise": asdict(self.confidence.noise) if self.confidence else None,
+            "noise": self.confidence.noise.as_dict() if self.confidence else None,
             "learning": {**self.learning.as_dict(), "said": warnings(self.learning)} if self.learning else None,
             "references": [
                 {

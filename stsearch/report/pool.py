@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from stsearch.search.answers import ANSWERED, right
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.stored import Record, Rows, StoredStudy
-from stsearch.stats.accuracy import Floats, Measured
+from stsearch.stats.accuracy import Floats, Measured, fit
+from stsearch.stats.draws import contenders
+from stsearch.stats.paired import FEWEST_VIDEOS, Paired, paired_of
 
 DETAILED = 500
 """Networks whose single trainings are read where all were repeated, evenly; the others are taken to be alike."""
+ANSWERS = 3_000_000
+"""Answers to validation videos that are compared, at most: of more networks those that can be near the front."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Pool:
     """trained more than once"""
     trainings: int
     """of these networks"""
+    why_unpaired: str = ""
+    """why no two networks are compared video by video, in words; empty where some are"""
 
     def place(self, record: Record) -> int | None:
         """Of one network; ``None`` for one that failed or that nothing is kept of."""
@@ -60,17 +67,37 @@ def pool_of(stored: StoredStudy, names: Sequence[str]) -> Pool | None:
     counts = np.full(len(rows) + len(outside), stored.trainings)
     for of in stored.repeats:
         counts[_places(numbers, outside, of)] = stored.count(of)
-    repeated, details = _repeated(stored, rows, outside, counts)
+    again = _repeated(stored, rows, counts)
+    read = _records(stored, rows, outside, again)
+    repeated = {place: record for place, record in read.items() if len(record["trainings"]) > 1}
     within = np.concatenate([stored.feasible[rows], np.zeros(len(outside), dtype=bool)])
     data = {}
     for name in names:
         means = columns[name]
         assert means is not None
         grid = np.stack([c for c in costs if c is not None], axis=1) if costs else np.zeros((len(means), 0))
-        values = [np.array([training[name] for training in record["trainings"]]) for record in details]
-        data[name] = _measured(Measured(grid, means, counts, means * 0, stored.videos, within=within), repeated, values)
-    again = [len(record["trainings"]) for record in details]
-    return Pool(numbers, outside, counts, data, len(again), sum(again))
+        bare = Measured(grid, means, counts, means * 0, stored.videos, within=within)
+        if name == ANSWERED and len(stored.labels):
+            bare = replace(bare, paired=_paired(stored, rows, outside, bare, read))
+        data[name] = _measured(
+            bare,
+            np.array(list(repeated), dtype=np.int64),
+            [np.array([training[name] for training in record["trainings"]]) for record in repeated.values()],
+        )
+    trainings = [len(record["trainings"]) for record in repeated.values()]
+    return Pool(numbers, outside, counts, data, len(trainings), sum(trainings), _why_unpaired(stored, data))
+
+
+def _why_unpaired(stored: StoredStudy, data: Mapping[str, Measured]) -> str:
+    if any(measured.paired for measured in data.values()):
+        return ""
+    if ANSWERED not in data:
+        return f"answers to each video are kept for {ANSWERED} alone"
+    if not len(stored.labels):
+        return "an earlier stsearch began the study and did not store the videos' classes; the next `run` does"
+    if stored.videos < FEWEST_VIDEOS:
+        return f"{stored.videos} videos are too few, {FEWEST_VIDEOS} are needed"
+    return "fewer than two networks have their answers to each video stored"
 
 
 def exact(stored: StoredStudy) -> list[str]:
@@ -95,21 +122,39 @@ def _places(numbers: Rows, outside: Sequence[str], of: int | str) -> npt.NDArray
     return np.array([len(numbers) + outside.index(of)] if of in outside else [], dtype=np.int64)
 
 
-def _repeated(
-    stored: StoredStudy, rows: Rows, outside: Sequence[str], counts: Rows
-) -> tuple[npt.NDArray[np.int64], list[dict[str, Any]]]:
-    """Places of networks with several trainings that are read, and their records."""
+def _repeated(stored: StoredStudy, rows: Rows, counts: Rows) -> Rows:
+    """Places of networks with several trainings that are read; every reference with several is among them."""
     inside = counts[: len(rows)]
     again = np.flatnonzero(inside > stored.trainings)
     if stored.trainings > 1:
         feasible = np.flatnonzero(stored.feasible[rows])
         again = np.union1d(again, feasible[:: -(-len(feasible) // DETAILED) or 1])
-    records = dict(zip(again.tolist(), stored.details(rows[again]), strict=True))
-    if (counts[len(rows) :] > 1).any():
+    return np.union1d(again, len(rows) + np.flatnonzero(counts[len(rows) :] > 1))
+
+
+def _records(stored: StoredStudy, rows: Rows, outside: Sequence[str], places: Rows) -> dict[int, dict[str, Any]]:
+    """Records of the networks at ``places``, by place; without those of which none is kept."""
+    inside = places[places < len(rows)]
+    found = dict(zip(inside.tolist(), stored.details(rows[inside]), strict=True))
+    if len(inside) < len(places):
         kept = stored.reference_details()
-        records |= {len(rows) + number: kept[name] for number, name in enumerate(outside)}
-    told = {place: record for place, record in records.items() if record and len(record["trainings"]) > 1}
-    return np.array(list(told), dtype=np.int64), list(told.values())
+        found |= {len(rows) + n: kept[name] for n, name in enumerate(outside) if len(rows) + n in places}
+    return {place: record for place, record in found.items() if record and record.get("trainings")}
+
+
+def _paired(
+    stored: StoredStudy, rows: Rows, outside: Sequence[str], data: Measured, read: Mapping[int, dict[str, Any]]
+) -> Paired | None:
+    """Answers of the networks that can be near the front, or of all where they are not too many."""
+    count, most = len(data.means), max(2, ANSWERS // len(stored.labels))
+    near = np.arange(count)
+    if count > most:
+        near = contenders([data], fit(data).expected()[None])
+        near = np.union1d(near[:most], np.arange(len(rows), count))
+    missing = near[~np.isin(near, list(read))]
+    records = {**{p: r for p, r in read.items() if p in near}, **_records(stored, rows, outside, missing)}
+    found = {place: right(record["trainings"], stored.labels) for place, record in records.items()}
+    return paired_of({place: known for place, known in found.items() if known is not None}, data.binomial())
 
 
 def _measured(data: Measured, repeated: npt.NDArray[np.int64], values: Sequence[Floats]) -> Measured:
@@ -117,8 +162,8 @@ def _measured(data: Measured, repeated: npt.NDArray[np.int64], values: Sequence[
     squares, counts = data.squares, np.ones_like(data.counts)
     squares[repeated] = [float(np.square(found - found.mean()).sum()) for found in values]
     counts[repeated] = data.counts[repeated]
-    read = Measured(data.costs, data.means, counts, squares, data.videos, within=data.within)
+    read = replace(data, counts=counts, squares=squares)
     unread = data.counts - counts
     if unread.any():
-        squares = squares + unread * read.dispersion() * read.binomial()
-    return Measured(data.costs, data.means, data.counts, squares, data.videos, within=data.within)
+        squares = squares + unread * read.dispersion() * read.unit()
+    return replace(data, squares=squares)

@@ -50,6 +50,7 @@ def study_effects(
         names=names,
         cost_of=partial(_cost, stored.target_clip, stored.classes, names[1]) if names[1] in COSTS else None,
         accuracy_of=pareto.accuracy_of,
+        asked=stored.resolved["search"]["start_with"] == "balanced",
     )
     most = max(map(stored.count, stored.repeats), default=stored.trainings)
     return replace(found_effects, trainings=stored.trainings, most_trainings=most)

@@ -62,6 +62,8 @@ REPEAT = "repeat"
 VIDEOS = "videos"
 """In ``SPEC``, validation videos of the study's data; studies of earlier versions have none."""
 
+LABELS = "stsearch:labels"
+"""System attribute of a study: the class of every validation video, in the order of a training's predictions."""
 RECORD = "stsearch:record"
 """System attribute: everything that training found."""
 TRAINING = "stsearch:training:"

@@ -35,7 +35,7 @@ from stsearch.search.stored import Ended as Ended
 from stsearch.search.stored import Record as Record
 from stsearch.search.stored import Rows as Rows
 from stsearch.search.stored import StoredStudy as StoredStudy
-from stsearch.search.stored_records import join_references
+from stsearch.search.stored_records import join_references, labels_of
 from stsearch.search.stored_repeats import audit_repeats, read_repeats
 from stsearch.search.tables import STUDIES, reading
 
@@ -129,6 +129,7 @@ def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
         first=values,
         feasible=np.asarray(~(constraints > 0).any(0)),
         repeats=read_repeats(connection, known[name + REPEATS]) if name + REPEATS in known else {},
+        labels=labels_of(system),
     )
     return stored.with_repeats(stored.repeats)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -14,7 +14,7 @@ from stsearch.errors import quoted
 from stsearch.evaluate.evaluators import Evaluation, Scored
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.profiling.device import device_facts
-from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, NETWORK, RECORD, REFERENCE
+from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, LABELS, NETWORK, RECORD, REFERENCE
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.packed import split
 from stsearch.space.architecture import Architecture
@@ -96,6 +96,14 @@ def keep_reference(study: OptunaStudy, name: str, record: Mapping[str, Any]) -> 
         if key != full:
             study._storage.set_study_system_attr(study._study_id, key, value)
     study.set_user_attr(REFERENCE + name, plain({**record, RECORD: parts[full]}))
+
+
+def keep_labels(study: OptunaStudy, labels: Sequence[int]) -> None:
+    """The classes of a study's validation videos, once: with them a training's predictions are right or wrong."""
+    storage = study._storage
+    if LABELS not in storage.get_study_system_attrs(study._study_id):
+        for key, value in split(LABELS, list(labels)).items():
+            storage.set_study_system_attr(study._study_id, key, value)
 
 
 def full_record(evaluation: Evaluation | Scored, device: torch.device) -> dict[str, Any]:

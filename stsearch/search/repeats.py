@@ -21,6 +21,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
 from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, OnEpoch, Task
+from stsearch.search.answers import ANSWERED, Bools, right
 from stsearch.search.asked import Asked
 from stsearch.search.attributes import (
     ARCHITECTURE,
@@ -185,6 +186,17 @@ def accuracies(
     return found
 
 
+def answers(networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial], labels: Sequence[int]) -> dict[int, Bools]:
+    """By place in ``networks`` the validation videos that each training had right, where that is kept."""
+    trained: dict[int, list[Any]] = {network.number: [] for network in networks}
+    for trial in [*networks, *(one for one in repeats if state_of(one) is State.COMPLETE)]:
+        of = trial.user_attrs.get(REPEAT_OF, trial.number)
+        if of in trained and RECORD in trial.system_attrs:
+            trained[of] += whole(trial.system_attrs, RECORD).get("trainings", [])
+    found = {place: right(trained[network.number], labels) for place, network in enumerate(networks)}
+    return {place: known for place, known in found.items() if known is not None}
+
+
 def _gains(
     session: Session, networks: Sequence[FrozenTrial], found: Sequence[Mapping[str, tuple[float, ...]]]
 ) -> list[tuple[int, float, int]]:
@@ -193,7 +205,12 @@ def _gains(
     exact = [name for name in objectives if name not in ACCURACIES]
     costs = np.array([[t.user_attrs[name] for name in exact] for t in networks]).reshape(len(networks), len(exact))
     videos = len(session.data.splits["val"])
-    data = [measured(costs, [f[name] for f in found], videos) for name in objectives if name in ACCURACIES]
+    known = answers(networks, past(session), session.data.splits["val"].labels.tolist())
+    data = [
+        measured(costs, [f[name] for f in found], videos, correct=known if name == ANSWERED else None)
+        for name in objectives
+        if name in ACCURACIES
+    ]
     draws = draw_fronts(data, session.study.spec.seed)
     gain = gains(draws)
     counts = data[0].counts[draws.networks]

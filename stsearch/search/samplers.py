@@ -22,6 +22,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from stsearch.search.balanced import CROSSED_SHARE, balanced
 from stsearch.search.ehvi import Ehvi
 from stsearch.search.nni_sampler import NNI_SAMPLERS, NniSampler
 from stsearch.search.proposals import Proposal, Tried, Unseen
@@ -153,6 +154,11 @@ class HardBudget(BaseSampler):
         except Exhausted:
             return False
         return True
+
+    def balance(self) -> None:
+        """Add networks to ``start`` from which effects of kinds can be told, and leave a part of the trials over."""
+        most = int(CROSSED_SHARE * self.trials)
+        self.start += balanced(self.space, self._feasible, self.start, most, self.seed)
 
     def left(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether anything is left to propose."""

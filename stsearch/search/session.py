@@ -48,7 +48,7 @@ from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_n
 from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
 from stsearch.search.proposals import Proposal
-from stsearch.search.records import plain
+from stsearch.search.records import keep_labels, plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
 from stsearch.search.state import State, state_of
@@ -186,6 +186,8 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     sampler.start = [a for a in start if over_too or sampler.keeps(a)]
     if search.sampler == "auto":
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
+    if search.start_with == "balanced":
+        sampler.balance()
     if isinstance(search.start_with, list) and len(sampler.start) < len(start):
         over = ", ".join(a.id for a in start if not sampler.keeps(a))
         raise UserError(f"search.start_with: over the budget {study.hard_budget}: {over}")
@@ -299,6 +301,7 @@ def _create_or_load(
     stored_spec |= {"classes": data.classes, "notes": data.notes, VIDEOS: len(data.splits["val"])}
     stored_spec |= {"repeats": getattr(study.spec.evaluate, "repeats", 1) + more}
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
+    keep_labels(optuna_study, data.splits["val"].labels.tolist())
     return optuna_study
 
 

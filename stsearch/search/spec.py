@@ -58,8 +58,9 @@ class Search(Strict):
     """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
     repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     """further trainings of networks by name, with further seeds, before those of near-ties"""
-    start_with: Literal["none", "paper", "paper-all"] | list[str] = "paper"
-    """what is trained first: nothing, the networks of the paper, also those over the budget, or networks by name"""
+    start_with: Literal["none", "paper", "paper-all", "balanced"] | list[str] = "paper"
+    """what is trained first: nothing, the networks of the paper, also those over the budget, these and a balanced part
+    of the space, or networks by name"""
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
 
@@ -219,7 +220,7 @@ class Study:
 
     def references(self) -> dict[str, Architecture]:
         """The paper's networks that no placement space contains, beside those that this one does."""
-        if self.spec.search.start_with not in ("paper", "paper-all"):
+        if self.spec.search.start_with not in ("paper", "paper-all", "balanced"):
             return {}
         layers = [n for n in PAPER_LAYERS if any(NETWORKS[f"{p}-{n}"] in self.space for p in PLACEMENTS)]
         return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers}

@@ -96,6 +96,8 @@ class StoredStudy:
     repeats: Mapping[int | str, tuple[Repeat, ...]]
     """number of a trial, or architecture of a reference, to the further trainings of its network, whoever asked for
     them"""
+    labels: tuple[int, ...] = ()
+    """the class of every validation video, in the order of predictions; empty where earlier versions kept none"""
 
     @property
     def resolved(self) -> dict[str, Any]:

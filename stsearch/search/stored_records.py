@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stsearch.search.attributes import RECORD, REFERENCE
+from stsearch.search.attributes import LABELS, RECORD, REFERENCE
 from stsearch.search.packed import further, whole
 from stsearch.search.rows import SPOILED, loaded
 from stsearch.search.tables import CHUNK, SYSTEM, reading
@@ -45,6 +45,12 @@ def _system(connection: sa.Connection, ids: Sequence[int], keys: Sequence[str]) 
             if (value := loaded(text)) is not SPOILED:
                 found.setdefault(trial_id, {})[key] = value
     return found
+
+
+def labels_of(system: Mapping[str, Any]) -> tuple[int, ...]:
+    """The class of every validation video from a study's ``system`` attributes; empty where it is not kept."""
+    found = _whole(system, LABELS)
+    return tuple(found) if isinstance(found, list) and all(isinstance(label, int) for label in found) else ()
 
 
 def join_references(user: dict[str, Any], system: Mapping[str, Any]) -> None:

@@ -1,9 +1,12 @@
 """How sure accuracies are: a hierarchical model of networks whose trainings differ by their seeds.
 
 A network ``i`` of cost ``c_i`` has an expected accuracy ``m_i ~ N(x(c_i) b, t^2)``; each of its ``n_i``
-trainings finds ``m_i`` plus noise of variance ``f v_i``. ``v_i`` is the binomial variance of one measurement
-on the validation videos at the accuracy expected of the network (at the measured one the lucky would seem
-to be measured better), the dispersion ``f`` says how many times that trainings really differ. The posterior
+trainings finds ``m_i`` plus noise of variance ``f v_i``. Where it is known which videos each training had right,
+``v_i`` is what chance at each video gives beside the other networks, and the mean has the noise ``l_i`` besides that
+lasts however often a network is trained (``stsearch.stats.paired``): differences are paired then, and noise is
+correlated between networks. Elsewhere ``v_i`` is the binomial variance of one measurement on the validation videos
+at the accuracy expected of the network (at the measured one the lucky would seem to be measured better), and
+``l_i`` is 0. The dispersion ``f`` says how many times ``v_i`` trainings really differ. The posterior
 of ``f`` and of the spread ``t`` is computed on a grid with ``b`` integrated out (Gelman et al., Bayesian Data
 Analysis, 3rd ed., sections 5.4 and 15), the rest is drawn. So a network that was trained once borrows its noise
 from those that were trained more often, few repeats give wide tails, and the luck of the best is taken off.
@@ -19,6 +22,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
+
+from stsearch.stats.paired import Paired
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -37,6 +42,8 @@ SPREAD, SPREAD_BELOW, SPREAD_ABOVE = 2.5, 0.8, 2.0
 and above. A spread of nothing is unlikely, however well few noisy trainings agree with it (Gelman, 2006)."""
 TOLD = 0.975
 """Two networks are told apart where one is better with this probability: a 95 % interval leaves out no difference"""
+_LEAST = 1e-6
+"""Variance of a difference, at least"""
 _NO_WEIGHT = 1e-7
 """Cells of the grid below it are left out where pairs are compared"""
 _AT_ONCE = 256
@@ -64,6 +71,8 @@ class Measured:
     within: Bools | None = None
     """``(N,)`` networks of the search, that trend and spread are about; others (outside the space, over the budget)
     stand for themselves alone. ``None``: all, and so where there is none"""
+    paired: Paired | None = None
+    """which videos the trainings had right; ``None`` where that is not known"""
 
     @property
     def searched(self) -> Bools:
@@ -81,9 +90,17 @@ class Measured:
         rate = (np.clip(means, 0, 100) / 100 * self.videos + 2) / (self.videos + 4)
         return np.asarray(1e4 * rate * (1 - rate) / self.videos)
 
+    def unit(self) -> Floats:
+        """``(N,)`` variance ``v`` of one training by chance: paired, beside the others, or binomial."""
+        return self.paired.unit if self.paired else self.binomial()
+
+    def lasting(self) -> Floats:
+        """``(N,)`` variance ``l`` of the mean that no further training removes; 0 unpaired."""
+        return self.paired.lasting if self.paired else np.zeros(len(self.means))
+
     def dispersion(self) -> float:
-        """Variance of a training in units of the binomial one, shrunk towards ``GUESS``."""
-        spread = float((self.squares / self.binomial()).sum())
+        """Variance of a training in units of ``unit``, shrunk towards ``GUESS``."""
+        spread = float((self.squares / self.unit()).sum())
         return (GUESS_WEIGHT * GUESS + spread) / (GUESS_WEIGHT + self.freedom)
 
     def measured_deviation(self) -> float | None:
@@ -96,12 +113,32 @@ class Measured:
 
     def variances(self) -> Floats:
         """``(N,)`` variance of one training of each network, shrunk to the pooled one."""
-        pooled = self.dispersion() * self.binomial()
+        pooled = self.dispersion() * self.unit()
         return np.asarray(((ALIKE - 2) * pooled + self.squares) / (ALIKE + self.counts - 3))
 
     def errors(self) -> Floats:
-        """``(N,)`` standard errors of ``means``."""
-        return np.asarray(np.sqrt(self.variances() / self.counts))
+        """``(N,)`` standard errors of ``means``; paired, beside the other networks on the same videos."""
+        return np.asarray(np.sqrt(self.lasting() + self.variances() / self.counts))
+
+    def differences(self, first: Ints, second: Ints) -> Floats:
+        """``(P,)`` standard errors of the means of ``first`` ``(P,)`` less those of ``second``."""
+        squares = np.square(self.errors())
+        return np.asarray(np.sqrt(squares[first] + squares[second] - 2 * self._common(first, second, squares)))
+
+    def _common(self, first: Ints, second: Ints, squares: Floats) -> Floats:
+        """``(P,)`` covariance of two networks' noise, whose variances ``squares`` ``(N,)`` are."""
+        if self.paired is None:
+            return np.zeros(len(first))
+        scales = np.ones(len(squares))
+        places = np.union1d(first, second)
+        scales[places] = self.shares(places, squares[places])
+        return scales[first] * scales[second] * self.paired.covariance(first, second)
+
+    def shares(self, networks: Ints, variance: Floats) -> Floats:
+        """How much of the residuals' noise enters where a network's ``variance`` ``(..., n)`` is taken to be less."""
+        assert self.paired is not None
+        own = np.maximum(self.paired.own(networks), 1e-12)
+        return np.minimum(1.0, np.sqrt(variance / own))
 
 
 @dataclass(frozen=True)
@@ -132,12 +169,21 @@ class Posterior:
         noise = generator.standard_normal((count, self.trends.shape[1]))
         trend = self.trends[cells] + np.einsum("bij,bj->bi", self.roots[cells], noise)
         freedom = ALIKE + data.counts[networks] - 1
-        pooled = (ALIKE - 2) * self.dispersions[cells, None] * data.binomial()[networks]
+        pooled = (ALIKE - 2) * self.dispersions[cells, None] * data.unit()[networks]
         own = (pooled + data.squares[networks]) / generator.chisquare(freedom, (count, len(networks)))
-        error = own / data.counts[networks]
+        error = data.lasting()[networks] + own / data.counts[networks]
         share, centre = self._shrink(error, self.spreads[cells, None], trend, networks)
-        deviation = np.sqrt(share * error)
-        return np.clip(centre + deviation * generator.standard_normal(centre.shape), 0.0, 100.0)
+        return np.clip(centre + np.sqrt(share) * self._noise(error, networks, generator), 0.0, 100.0)
+
+    def _noise(self, error: Floats, networks: Ints, generator: np.random.Generator) -> Floats:
+        """Joint draws ``(count, n)`` of noise with the variances ``error``, correlated as the videos say."""
+        paired = self.measured.paired
+        if paired is None:
+            return np.asarray(np.sqrt(error) * generator.standard_normal(error.shape))
+        scale = self.measured.shares(networks, error)
+        shared = scale * paired.draw(networks, len(error), generator)
+        rest = np.maximum(error - np.square(scale) * paired.own(networks), 0.0)
+        return np.asarray(shared + np.sqrt(rest) * generator.standard_normal(error.shape))
 
     def expected(self) -> Floats:
         """``(N,)`` accuracies expected of one more training: means shrunk towards the trend."""
@@ -162,14 +208,20 @@ class Posterior:
         trends, roots = self.trends[cells], self.roots[cells]
         centre, variance = np.zeros((len(cells), len(first))), np.zeros((len(cells), len(first)))
         slopes = np.zeros((len(cells), len(first), trends.shape[1]))
+        common = np.ones((len(cells), len(first)))
         for sign, networks in ((1.0, first), (-1.0, second)):
             counts = self.measured.counts[networks]
-            pooled = (ALIKE - 2) * self.dispersions[cells, None] * self.measured.binomial()[networks]
+            pooled = (ALIKE - 2) * self.dispersions[cells, None] * self.measured.unit()[networks]
             error = (pooled + self.measured.squares[networks]) / (ALIKE + counts - 3) / counts
+            error = error + self.measured.lasting()[networks]
             share, middle = self._shrink(error, spreads, trends, networks)
             centre += sign * middle
             variance += share * error
             slopes += sign * (1 - share)[..., None] * self.design[networks]
+            if self.measured.paired:
+                common *= np.sqrt(share) * self.measured.shares(networks, error)
+        if self.measured.paired:
+            variance = np.maximum(variance - 2 * common * self.measured.paired.covariance(first, second), _LEAST)
         variance += np.square(np.einsum("gpi,gij->gpj", slopes, roots)).sum(2)
         return np.asarray(weights @ ndtr(centre / np.sqrt(variance)) / weights.sum())
 
@@ -212,9 +264,9 @@ def _fit(data: Measured) -> Posterior:
     chosen = order[:: -(-len(order) // FITTED)]
     chosen = chosen[_typical(design[chosen][:, rough <= 2], data.means[chosen])]  # bends would follow the blind
     x, y = design[chosen], data.means[chosen]
-    noise = data.binomial()[chosen] / data.counts[chosen]
+    noise, lasting = data.unit()[chosen] / data.counts[chosen], data.lasting()[chosen]
     dispersions, spreads, prior = _grid(data, y - x @ np.linalg.lstsq(x, y, rcond=None)[0], noise)
-    variance = spreads[:, None] ** 2 + dispersions[:, None] * noise  # (G, networks)
+    variance = spreads[:, None] ** 2 + lasting + dispersions[:, None] * noise  # (G, networks)
     held = np.square(rough / max(float(y.std()), 1e-3))
     precision = np.einsum("gf,fi,fj->gij", 1 / variance, x, x, optimize=True) + np.diag(held)
     covariance = np.linalg.pinv(precision, hermitian=True)

@@ -69,11 +69,12 @@ def pairs_of(posterior: Posterior, networks: Ints, reference: Floats) -> tuple[P
     if not couples:
         return ()
     one, other = (np.array(side) for side in zip(*couples, strict=True))
-    figures, errors = posterior.measured.means[networks], posterior.measured.errors()[networks]
+    figures = posterior.measured.means[networks]
+    errors = posterior.measured.differences(networks[one], networks[other])
     apart = figures[one] - figures[other]
     chance = posterior.orders(networks[one], networks[other])
     order = np.sign(apart) * np.sign(reference[one] - reference[other])
-    rows = zip(couples, apart, np.hypot(errors[one], errors[other]), chance, told_apart(chance), order, strict=True)
+    rows = zip(couples, apart, errors, chance, told_apart(chance), order, strict=True)
     return tuple(
         Pair(a, b, float(d), float(e), float(2 * min(p, 1 - p)), bool(t), None if o == 0 else bool(o > 0))
         for (a, b), d, e, p, t, o in rows

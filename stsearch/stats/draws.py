@@ -6,13 +6,14 @@ the share of draws in which a network is on the front is its probability of bein
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stsearch.stats.accuracy import Floats, Ints, Measured, Posterior, fit
 from stsearch.stats.front import Bools, best_below, on_front
+from stsearch.stats.paired import paired_of
 
 CONTENDERS = {True: 600, False: 120}
 """Networks that enter the draws, at most, for up to two objectives and for more."""
@@ -46,10 +47,19 @@ class Draws:
         return np.asarray(self.members.mean(0))
 
 
-def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int, within: Bools | None = None) -> Measured:
-    """Networks with ``costs`` ``(N, C)``, and of each the accuracies (per cent) of its trainings."""
+def measured(
+    costs: Floats,
+    trainings: Sequence[Sequence[float]],
+    videos: int,
+    within: Bools | None = None,
+    correct: Mapping[int, Bools] | None = None,
+) -> Measured:
+    """Networks with ``costs`` ``(N, C)``, and of each the accuracies (per cent) of its trainings.
+
+    ``correct`` as for ``stsearch.stats.paired.paired_of``, where it is known which videos trainings had right.
+    """
     values = [np.asarray(found, dtype=np.float64) for found in trainings]
-    return Measured(
+    data = Measured(
         costs,
         np.array([found.mean() for found in values]),
         np.array([len(found) for found in values], dtype=np.int64),
@@ -57,6 +67,7 @@ def measured(costs: Floats, trainings: Sequence[Sequence[float]], videos: int, w
         videos,
         within=within,
     )
+    return replace(data, paired=paired_of(correct, data.binomial())) if correct else data
 
 
 def draw_fronts(accuracies: Sequence[Measured], seed: int = 0) -> Draws:
@@ -125,4 +136,7 @@ def gains(draws: Draws) -> Floats:
     spread = np.square(values).mean(0)
     common = np.square(values.T @ members / count).sum(1)
     chance = spread * np.square(members).mean(0).sum() / count  # what unrelated draws have in common
-    return np.asarray(np.maximum(common - chance, 0.0) / (spread + variances))
+    lasting = draws.posteriors[0].measured.lasting()[draws.networks]
+    known = np.maximum(spread - lasting, 0.0)  # of which more trainings tell; the luck with the videos stays
+    settled = np.square(known / np.maximum(spread, 1e-12)) / (known + variances)
+    return np.asarray(np.maximum(common - chance, 0.0) * settled)
