@@ -109,6 +109,11 @@ def test_a_file_that_says_something_else_is_not_kept(tmp_path: Path) -> None:
     FORMATS.add("failing", Format(failing, true.read))
     FORMATS.add("uninstalled", Format(true.write, true.read, ("no_such_module", "torch")))
     path = tmp_path / "network"
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(ExportFailed, match="differs"):
+        export(weights(), "forgetful", tmp_path / "kept" / "deep" / "deeper" / "network", say=silent)
+    assert [one.name for one in tmp_path.rglob("*")] == ["kept"]  # what it made is gone, what was there is not
+    (tmp_path / "kept").rmdir()
     with pytest.raises(ExportFailed, match=r"differs from the network by .* of 1x3x6x32x32; 0.0001 is allowed"):
         export(weights(), "forgetful", path, say=silent)
     with pytest.raises(ExportFailed, match=rf"network could not be written as failing: .*cannot fathom {path}$"):

@@ -24,7 +24,8 @@ from stsearch.errors import StsearchError, UserError
 from stsearch.evaluate.mixing import Mix, draw_mix
 from stsearch.evaluate.recipe import Extras, TrainRecipe, learning_rate
 from stsearch.evaluate.runner import Runner
-from stsearch.evaluate.train import Trainer, _accumulate
+from stsearch.evaluate.steps import Step, accumulate
+from stsearch.evaluate.train import Trainer
 from stsearch.evaluate.weights import About, Weights, read_weights, write_weights
 from stsearch.evaluate.whole import WholeRecipe
 from stsearch.nets.build import build
@@ -124,7 +125,6 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing_half_written(tmp_path: P
         "Did you mean 'batch'?": [*TRAIN, "--recipe", "recipe.yaml", "--out", "none"],
         "--recipe is paper, quick or a YAML file; given 'best'": [*TRAIN, "--recipe", "best", "--out", "none"],
         "is not there": [*TRAIN, "--device", "cuda:7", "--out", "none"],
-        "SlowFast-R50-8x8 is known to `stsearch profile` alone": ["train", "slowfast-r50-8x8", "--out", "none"],
         "there is no file 'nothing.pt'": [*TRAIN, "--weights", "nothing.pt", "--out", "none"],
         "given both": [*TRAIN, "--weights", "a.pt", "--inflate-from", "b.pt", "--out", "none"],
         "--inflate goes with --inflate-from FILE": [*TRAIN, "--inflate", "repeat", "--out", "none"],
@@ -240,7 +240,7 @@ def test_mixed_clips_are_trained_on_both_classes(motions: ClipData, mix: Mix) ->
     wanted = mix.share * loss(logits, labels) + (1 - mix.share) * loss(logits, labels.roll(-1))
     (gradient,) = torch.autograd.grad(wanted, [linear.weight])
     for micro in (5, 2, 1):
-        _accumulate(runner, Batch(clips, labels, None), 0.1, micro, mix=mix)
+        accumulate(runner, Batch(clips, labels, None), Step(0.1, mix), micro)
         found = linear.weight.grad
         assert found is not None
         assert torch.allclose(found, gradient, rtol=1e-3, atol=1e-6)

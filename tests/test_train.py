@@ -64,7 +64,7 @@ def test_a_seed_gives_one_result_bit_for_bit(motions: ClipData) -> None:
 def test_micro_batches_give_the_gradient_of_the_whole_batch(motions: ClipData) -> None:
     """Without BatchNorm, accumulation over micro-batches is the same step."""
     from stsearch.evaluate.runner import Runner
-    from stsearch.evaluate.train import _accumulate
+    from stsearch.evaluate.steps import Step, accumulate
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 16 * 16, 2))
@@ -72,7 +72,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(motions: ClipData) -
     clips, labels = torch.randint(0, 255, (7, 3, 4, 16, 16), dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 1, 0, 1])
     grads, losses = [], []
     for micro in (7, 3, 1):
-        losses.append(float(_accumulate(runner, Batch(clips, labels, None), 0.0, micro)[0]))
+        losses.append(float(accumulate(runner, Batch(clips, labels, None), Step(), micro)[0]))
         grads.append(network[1].weight.grad.clone())  # type: ignore[union-attr, operator]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
     for grad in grads[1:]:

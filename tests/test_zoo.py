@@ -338,7 +338,7 @@ def test_the_page_says_what_is_computed(tmp_path: Path, monkeypatch: pytest.Monk
         assert (int(frames), int(size), int(rate)) == (network.clip.frames, network.clip.height, network.rate)
         assert (params, gmacs, source) == (f"{total.params:,}", f"{total.macs / 1e9:.3f}", network.source)
     monkeypatch.chdir(tmp_path)
-    console, _ = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    console = re.findall(r"```console\n(.*?)```", page, re.DOTALL)[0]
     printed = [cli(*line.removeprefix("$ stsearch ").split()).stdout for line in console.strip().splitlines()]
     assert "30 views: 1.971 TMACs per video" in printed[0]
     assert '"macs": 1962892112' in printed[1]

@@ -162,8 +162,8 @@ def find_architecture(text: str, storage: str | None = None) -> Architecture:
         return trial_architecture(text, storage)
     if (known := of_zoo(text)) is not None:
         raise UserError(
-            f"{known.name} is known to `stsearch profile` alone; here a network is built of kinds, as R3D-18, "
-            "3d-3d-2d-2d-2d@18 or STUDY#TRIAL"
+            f"{known.name} is no network of a study, whose networks are built of kinds, as R3D-18 or STUDY#TRIAL; "
+            f"it is trained by `stsearch train {known.name}` and seen by `profile`, `evaluate --weights` and `export`"
         )
     return find_network(text)
 

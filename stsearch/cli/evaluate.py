@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from stsearch.cli.common import (
     OneOf,
     asked_data,
+    find_any_network,
     find_architecture,
     format_option,
     print_json,
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("networks", nargs=-1, metavar="NETWORK...")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), multiple=True, metavar="FILE", help="Train nothing: of `train`."
+    "--weights",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Train nothing: of `train`, or published ones.",
 )
 @click.option(
     "--data", "source", metavar="SOURCE", help="With --weights: a study, a folder, a list, graded or motions."
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
     "--logits", type=click.Path(path_type=Path), metavar="FILE", help="With --weights: of every video, as CSV."
 )
 @click.option("--batch", type=click.IntRange(1, 65_536), help="With --weights: clips at once [default: 16].")
+@click.option(
+    "--frames", type=click.IntRange(1, 65_536), help="Of a clip, for a published checkpoint [default: usual]."
+)
+@click.option("--size", type=click.IntRange(1, 65_536), help="Its side, for a published checkpoint [default: usual].")
 @click.option("--study", metavar="STUDY", help="Whose data and recipe: a study's name or file; not for STUDY#TRIAL.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the data, as in data.span=2."
@@ -64,7 +74,9 @@ def evaluate(networks: Sequence[str], **asked: Any) -> None:
     if asked["weights"]:
         _judge(networks, asked)
         return
-    given = [f"--{name}" for name in ("source", "views", "logits", "batch") if asked[name] is not None]
+    given = [
+        f"--{name}" for name in ("source", "views", "logits", "batch", "frames", "size") if asked[name] is not None
+    ]
     if given:
         raise UserError(f"{given[0].replace('source', 'data')} goes with --weights FILE, which `stsearch train` writes")
     if asked["split"] == "train":
@@ -76,13 +88,13 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
     """Networks with the weights of their trainings."""
     from rich.console import Console
 
+    from stsearch.data.sources import open_data
     from stsearch.evaluate.judge import parse_views
-    from stsearch.evaluate.weights import read_weights_of
+    from stsearch.evaluate.published import weights_for
     from stsearch.profiling.device import choose_device
     from stsearch.report.evaluation_table import print_judgement
     from stsearch.report.live import Reading
     from stsearch.search.judging import judged, write_logits
-    from stsearch.space.published import name_of
 
     if asked["study"] is not None:
         raise UserError("--study trains networks as it does; the data for --weights are named by --data")
@@ -94,12 +106,20 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
         raise UserError("--logits is of one NETWORK")
     views = parse_views(asked["views"] or "10x1")
     device = choose_device(asked["device"])
-    found = [find_architecture(text, asked["storage"]) for text in networks]
-    pairs = zip(asked["weights"], found, strict=True)
-    weights = [read_weights_of(path, architecture, name_of(architecture)) for path, architecture in pairs]
+    data = asked_data(networks[0], asked["source"], asked["overrides"], asked["storage"])
+    found = [find_any_network(text, asked["storage"]) for text in networks]
+    weights = [
+        weights_for(
+            path,
+            network,
+            lambda: open_data(data.recipe).classes,
+            partial(data.clip_for, network, asked["frames"], asked["size"]),
+        )
+        for path, network in zip(asked["weights"], found, strict=True)
+    ]
     result = judged(
         weights,
-        asked_data(networks[0], asked["source"], asked["overrides"], asked["storage"]),
+        data,
         views,
         device,
         split=asked["split"],

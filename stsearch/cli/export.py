@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stsearch.cli.common import OneOf, find_architecture, format_option, print_json, storage_option
+from stsearch.cli.common import OneOf, find_any_network, format_option, print_json, storage_option
 from stsearch.interrupt import flagged
 
 
@@ -49,7 +49,7 @@ def export(
         if not quiet:
             click.echo(text, err=True)
 
-    architecture = find_architecture(network, storage)
+    architecture = find_any_network(network, storage)
     found = read_weights_of(weights, architecture, name_of(architecture))
     done = export_file(found, to, output, opset=opset, licence=licence, say=say)
     if form == "json":

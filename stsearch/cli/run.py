@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import sys
@@ -165,7 +166,15 @@ def again() -> str:
         head, place = _before_url(word, before)
         words.append(f"{head}{shown(place)}" if place is not None else safe(word))
         before = word
-    return shlex.join([program(), *words])
+    return shlex.join([*_launcher(), *words])
+
+
+def _launcher() -> list[str]:
+    """How this program was started: by ``torchrun`` where it is one of several processes."""
+    count = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if count == "1" or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return [program()]
+    return ["torchrun", "--nproc-per-node", count, "-m", "stsearch"]
 
 
 def _before_url(word: str, before: str) -> tuple[str, str | None]:

@@ -13,7 +13,7 @@ from stsearch import __version__
 from stsearch.cli.common import (
     OneOf,
     asked_data,
-    find_architecture,
+    find_any_network,
     format_option,
     print_json,
     print_next,
@@ -25,8 +25,11 @@ from stsearch.errors import UserError
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
+    import torch
+
     from stsearch.evaluate.finish import Finished
     from stsearch.evaluate.warm import Start
+    from stsearch.evaluate.world import World
     from stsearch.search.finishing import Finishing
 
 
@@ -38,9 +41,16 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As in evaluate.epochs=8 or data.span=2. Repeatable."
 )
-@click.option("--frames", type=click.IntRange(1, 65_536), help="Frames of a clip [default: the target's, or 16].")
-@click.option("--size", type=click.IntRange(1, 65_536), help="Pixels of a clip's side [default: the target's, or 112].")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Begin with a training's weights.pt.")
+@click.option(
+    "--frames", type=click.IntRange(1, 65_536), help="Frames of a clip [default: the target's, or usual ones]."
+)
+@click.option("--size", type=click.IntRange(1, 65_536), help="Pixels of a clip's side [default: the same].")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Begin with weights.pt, or a published checkpoint.",
+)
 @click.option("--inflate-from", type=click.Path(path_type=Path), metavar="FILE", help="Begin with 2D weights.")
 @click.option(
     "--inflate", type=OneOf("way to inflate", "centre", "repeat"), help="Their place in time [default: centre]."
@@ -57,25 +67,31 @@ def train(network: str, **asked: Any) -> None:
     """Train NETWORK on the videos of SOURCE into DIR, or go on with that.
 
     NETWORK is STUDY#TRIAL, whose data and target are taken where nothing else is said, or any name that
-    `stsearch profile` takes. DIR gets weights.pt, record.json and curves for TensorBoard.
+    `stsearch profile` takes; those of the literature, as X3D-S, are trained on the clip that they usually see.
+    DIR gets weights.pt, record.json and curves for TensorBoard. In several processes, each on its share of
+    every batch: torchrun --nproc-per-node 2 -m stsearch train NETWORK ...
     """
     import torch
 
     from stsearch.evaluate.finish import Heard, train_whole
+    from stsearch.evaluate.processes import is_first, together
     from stsearch.report.finishing import Course, print_finished
     from stsearch.report.live import Reading
 
-    finishing = _finishing(network, asked)
     if asked["threads"] is not None:
         torch.set_num_threads(asked["threads"])
-    course = Course(finishing.chosen.recipe, asked["quiet"])
-    with stoppable():
-        prepared = finishing.prepared(partial(_start, finishing, asked), Reading(asked["quiet"]))
+    quiet = asked["quiet"] or not is_first()
+    with together(_device(asked["device"])) as world, stoppable():
+        finishing = _finishing(network, asked, world)
+        course = Course(finishing.chosen.recipe, quiet)
+        prepared = finishing.prepared(partial(_start, finishing, asked), Reading(quiet))
         for note in prepared.task.data.notes:
             course.note(note)
         course.began(prepared)
         heard = Heard(course.step, course.epoch, course.note)
         found = train_whole(prepared.task, asked["out"], prepared.about, prepared.start, heard)
+    if not world.first:
+        return
     if asked["form"] == "json":
         print_json({**found.about.as_dict(), "out": str(asked["out"]), "trained": found.fresh})
     else:
@@ -83,16 +99,23 @@ def train(network: str, **asked: Any) -> None:
         _say_next(found, network, asked)
 
 
-def _finishing(network: str, asked: dict[str, Any]) -> Finishing:
-    """What was asked for, checked as far as that goes without data."""
+def _device(asked: str) -> torch.device:
+    """The device of this process."""
+    from stsearch.evaluate.processes import own_device
     from stsearch.profiling.device import choose_device
+
+    return choose_device(own_device(asked))
+
+
+def _finishing(network: str, asked: dict[str, Any], world: World) -> Finishing:
+    """What was asked for, checked as far as that goes without data."""
     from stsearch.search.finishing import OF_RECIPE, Finishing, recipe_of
 
     if asked["weights"] is not None and asked["inflate_from"] is not None:
         raise UserError("a training begins with --weights or with --inflate-from; given both")
     if asked["inflate"] is not None and asked["inflate_from"] is None:
         raise UserError("--inflate goes with --inflate-from FILE")
-    architecture = find_architecture(network, asked["storage"])
+    architecture = find_any_network(network, asked["storage"])
     of_recipe = [text for text in asked["overrides"] if text.strip().startswith(OF_RECIPE)]
     others = [text for text in asked["overrides"] if text not in of_recipe]
     return Finishing(
@@ -100,11 +123,12 @@ def _finishing(network: str, asked: dict[str, Any]) -> Finishing:
         asked_data(network, asked["source"], others, asked["storage"]),
         recipe_of(asked["recipe"], of_recipe),
         asked["seed"],
-        choose_device(asked["device"]),
+        _device(asked["device"]),
         asked["frames"],
         asked["size"],
         asked["licence"],
         __version__,
+        world,
     )
 
 
@@ -116,7 +140,9 @@ def _start(finishing: Finishing, asked: dict[str, Any], classes: tuple[str, ...]
     architecture, name = finishing.architecture, name_of(finishing.architecture)
     if asked["inflate_from"] is not None:
         return from_2d(asked["inflate_from"], architecture, name, classes, finishing.clip, asked["inflate"] or "centre")
-    return from_weights(asked["weights"], architecture, name, classes) if asked["weights"] is not None else None
+    if asked["weights"] is None:
+        return None
+    return from_weights(asked["weights"], architecture, name, classes, finishing.clip)
 
 
 def _say_next(found: Finished, network: str, asked: dict[str, Any]) -> None:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal
 
 import torch
 from pydantic import AfterValidator, Field
 from torch import nn
+from typing_extensions import TypeVar
 
 from stsearch.data.videos import ClipData
 from stsearch.errors import unknown
@@ -23,11 +24,12 @@ from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.results import ACCURACIES, Epoch, Rung, Training
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.evaluate.train import EvaluationFailed, Trainer
+from stsearch.evaluate.world import ALONE, World
 from stsearch.nets.build import build_plan, scale_branches
 from stsearch.registry import Registry
 from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape, blueprint, with_stem
+from stsearch.space.blueprint import AnyNetwork, ClipShape, blueprint, with_stem
 from stsearch.space.cost import cost_of_blueprint
 
 
@@ -145,11 +147,17 @@ class Course:
     """hears what a user should know: that there is no checkpoint, or that none can be written"""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One network to evaluate. ``architecture`` is the proxy: already scaled in width."""
+NetworkT = TypeVar("NetworkT", Architecture, AnyNetwork, default=Architecture)
 
-    architecture: Architecture
+
+@dataclass(frozen=True)
+class Task(Generic[NetworkT]):
+    """One network to evaluate. ``architecture`` is the proxy: already scaled in width.
+
+    A study's networks are architectures; the loop itself trains any network, one of the zoo included.
+    """
+
+    architecture: NetworkT
     clip: ClipShape
     """of the proxy"""
     data: ClipData
@@ -163,6 +171,8 @@ class Task:
     """the search space of the study in the proxy's widths, for evaluators that share weights; opaque here"""
     known: Mapping[int, Training] = field(default_factory=dict)
     """trainings by number that were finished before the evaluation was cut off"""
+    world: World = ALONE
+    """processes that train it together"""
     keep: Callable[[int, Training], None] | None = None
     """is given every one of several trainings as soon as it has ended"""
     shelf: Shelf | None = None
@@ -190,7 +200,7 @@ class Evaluator:
 EVALUATORS: Registry[Evaluator] = Registry("evaluator")
 
 
-def training_seed(seed: int, architecture: Architecture, repeat: int) -> int:
+def training_seed(seed: int, architecture: AnyNetwork, repeat: int) -> int:
     """The seed of one training: a function of study seed, architecture and repeat, not of the moment."""
     return _seed_of(f"{seed} {architecture.id} {repeat}")
 
@@ -199,7 +209,7 @@ def _seed_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
+def begun(task: Task[Any], repeat: int) -> tuple[nn.Module, torch.Generator]:
     """The network of a task with its first weights, and the generator that all else is drawn from.
 
     In a ``paired`` recipe that is the same for all networks of the study.
@@ -220,7 +230,7 @@ def begun(task: Task, repeat: int) -> tuple[nn.Module, torch.Generator]:
 
 
 def trainer_of(
-    task: Task,
+    task: Task[Any],
     network: nn.Module,
     generator: torch.Generator,
     on_step: Callable[[int, int], None] = lambda steps, per_epoch: None,
@@ -228,7 +238,16 @@ def trainer_of(
     """A training, at its beginning, of what ``begun`` gave."""
     clip = task.clip
     shape = {"frames": clip.frames, "size": clip.height}
-    return Trainer(network, task.data, task.recipe, **shape, generator=generator, device=task.device, on_step=on_step)
+    return Trainer(
+        network,
+        task.data,
+        task.recipe,
+        **shape,
+        generator=generator,
+        device=task.device,
+        on_step=on_step,
+        world=task.world,
+    )
 
 
 def training_identity(task: Task, repeat: int = 0) -> str:

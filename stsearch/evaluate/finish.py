@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from stsearch.errors import UserError, WorldError, brief
 from stsearch.evaluate.evaluators import Task, begun, trainer_of
 from stsearch.evaluate.results import Epoch, Training
+from stsearch.evaluate.runner import in_step
 from stsearch.evaluate.scalars import Scalars
 from stsearch.evaluate.train import EvaluationFailed, Trainer
 from stsearch.evaluate.warm import Start
@@ -28,8 +29,8 @@ from stsearch.nets.tensors import load_torch
 from stsearch.texts import read_json
 
 CHECKPOINT, WEIGHTS, RECORD, SCALARS, LOCK = "checkpoint.pt", "weights.pt", "record.json", "tensorboard", ".lock"
-_AS_THEY_ARE = {"trace", "resident_share"}
-"""Keys of a recipe that change no result."""
+_AS_THEY_ARE = {"trace", "resident_share", "sync_norm"}
+"""Keys of a recipe that change no result; the last one does where it is false, see ``identity``."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Finished:
     """whether anything was trained now; else the folder held it already"""
 
 
-def identity(task: Task, start: Start | None) -> dict[str, Any]:
+def identity(task: Task[Any], start: Start | None) -> dict[str, Any]:
     """All that a training is a function of."""
     return {
         "architecture": task.architecture.id,
@@ -62,21 +63,28 @@ def identity(task: Task, start: Start | None) -> dict[str, Any]:
         "seed": task.seed,
         "data": task.data.fingerprint,
         "weights": start.digest if start else None,
+        # with statistics of their own, another number of processes is another training
+        "processes": None if in_step(task.recipe, task.world) else task.world.size,
     }
 
 
-def train_whole(task: Task, folder: Path, about: About, start: Start | None, heard: Heard) -> Finished:
+def train_whole(task: Task[Any], folder: Path, about: About, start: Start | None, heard: Heard) -> Finished:
     """Train ``task`` into ``folder``, or go on there; ``about`` is completed with what was found.
 
     Raises ``UserError`` where the folder holds another training or is used by another process, ``WorldError`` where
     it cannot be written, ``EvaluationFailed`` with the reason where training cannot go on.
     """
+    _refuse_too_many(task)
+    if not task.world.first:
+        return _followed(task, about)
     with _own(folder):
         of = identity(task, start)
         known = _finished(folder, of)
         if known is not None:
+            task.world.told(b"")
             return known
         trainer = _taken_up(task, folder, of, start, heard)
+        task.world.told(_state(of, trainer))
         try:
             with Scalars(folder / SCALARS, trainer.done, heard.note) as scalars:
                 while trainer.done < task.recipe.length:
@@ -89,6 +97,29 @@ def train_whole(task: Task, folder: Path, about: About, start: Start | None, hea
             raise EvaluationFailed(f"{error}; {kept}") from None
         trainer.settle()
         return _written(folder, of, about, trainer)
+
+
+def _refuse_too_many(task: Task[Any]) -> None:
+    """``UserError`` where a process would have nothing to do."""
+    least = min(task.recipe.extras.micro_batch or task.recipe.batch, len(task.data.splits["train"]))
+    if task.world.size > least:
+        raise UserError(
+            f"{task.world.size} processes share {least} clips at a time (of evaluate.batch, evaluate.micro_batch and "
+            "the training videos the least); there is at least one for each"
+        )
+
+
+def _followed(task: Task[Any], about: About) -> Finished:
+    """The same training in a process beside the first one, which alone reads and writes the folder."""
+    content = task.world.told(b"")
+    if not content:
+        return Finished(about, {}, fresh=False)
+    trainer = trainer_of(task, *begun(task, 0))
+    trainer.load(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["state"])
+    while trainer.done < task.recipe.length:
+        trainer.epoch()
+    trainer.settle()
+    return Finished(about, asdict(trainer.result()), fresh=True)
 
 
 @contextmanager
@@ -158,7 +189,7 @@ def _told(kept: Mapping[str, Any], plain: Mapping[str, Any], path: str = "") -> 
     return lines
 
 
-def _taken_up(task: Task, folder: Path, of: Mapping[str, Any], start: Start | None, heard: Heard) -> Trainer:
+def _taken_up(task: Task[Any], folder: Path, of: Mapping[str, Any], start: Start | None, heard: Heard) -> Trainer:
     """The training as its checkpoint has it, or at its beginning, with a checkpoint of that."""
     network, generator = begun(task, 0)
     kept = _checkpoint(folder, of)
@@ -191,10 +222,15 @@ def _checkpoint(folder: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _put_away(folder: Path, of: Mapping[str, Any], trainer: Trainer) -> None:
+    content = _state(of, trainer)
+    with _writing(folder):
+        write_whole(folder / CHECKPOINT, memoryview(content))
+
+
+def _state(of: Mapping[str, Any], trainer: Trainer) -> bytes:
     kept = io.BytesIO()
     torch.save({"of": json.dumps(of), "state": trainer.state()}, kept)
-    with _writing(folder):
-        write_whole(folder / CHECKPOINT, kept.getbuffer())
+    return kept.getvalue()
 
 
 def _written(folder: Path, of: Mapping[str, Any], about: About, trainer: Trainer) -> Finished:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -62,13 +62,18 @@ def as_trained(data: ClipData, about: About, split: str) -> ClipData:
     """
     if split not in data.splits:
         raise UserError(f"--split {split}: the data have {quoted(data.splits)}")
-    if strangers := [name for name in data.classes if name not in about.classes]:
-        others = f"it knows {len(about.classes)}: {quoted(about.classes[:20])}"
-        raise UserError(f"the network was not trained on the class {brief(strangers[0])}; {others}")
+    refuse_strangers(data.classes, about)
     number = torch.tensor([about.classes.index(name) for name in data.classes])
     videos = {name: replace(found, labels=number[found.labels]) for name, found in data.splits.items()}
     opposite = data.opposite if data.classes == about.classes else ()
     return replace(data, splits=videos, classes=about.classes, mean=about.mean, std=about.std, opposite=opposite)
+
+
+def refuse_strangers(classes: Sequence[str], about: About) -> None:
+    """``UserError`` where one of ``classes`` is none of those that the network of ``about`` knows."""
+    if strangers := [name for name in classes if name not in about.classes]:
+        others = f"it knows {len(about.classes)}: {quoted(about.classes[:20])}"
+        raise UserError(f"the network was not trained on the class {brief(strangers[0])}; {others}")
 
 
 def judge(

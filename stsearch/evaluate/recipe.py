@@ -63,6 +63,13 @@ class Extras:
     """both parameters of the Beta distribution of the share of a clip; 0: none are mixed"""
     cutmix: float = 0.0
     """the same of the area that is kept of a clip"""
+    sync_norm: bool | None = None
+    """whether BatchNorm sees the clips of all processes; ``None``: where each has few"""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether clips are mixed with their neighbours."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 class LoopRecipe(Strict, ABC):

@@ -13,6 +13,7 @@ from stsearch.data.augment import Normaliser
 from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError
 from stsearch.evaluate.recipe import LoopRecipe
+from stsearch.evaluate.world import ALONE, World
 from stsearch.interrupt import check
 from stsearch.profiling.device import out_of_memory
 
@@ -23,16 +24,29 @@ class EvaluationFailed(StsearchError):
     """A network could not be evaluated; the message is the reason that the trial keeps."""
 
 
+FEW = 32
+"""clips at a time in a process: with fewer, statistics of BatchNorm are those of all processes"""
+
+
+def in_step(recipe: LoopRecipe, world: World) -> bool:
+    """Whether BatchNorm sees the clips of all processes; then a training is the same in any number of them."""
+    asked, micro = recipe.extras.sync_norm, recipe.extras.micro_batch or recipe.batch
+    return world.size == 1 or (micro < FEW * world.size if asked is None else asked)
+
+
 class Runner:
     """A network on its device: normalised forward passes that shrink when memory runs out."""
 
-    def __init__(self, network: nn.Module, data: ClipData, recipe: LoopRecipe, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, data: ClipData, recipe: LoopRecipe, device: torch.device, world: World = ALONE
+    ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.device = device
+        self.device, self.world, self.classes = device, world, len(data.classes)
         bf16 = recipe.precision == "bf16" or (
             recipe.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         self.precision = "bf16" if bf16 else "fp32"
+        self.in_step = in_step(recipe, world)
         self.micro = recipe.extras.micro_batch or recipe.batch
         self.normalised = Normaliser.of(data, device)
 
@@ -60,6 +74,11 @@ class Runner:
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
+                if self.world.size > 1:  # the others are at the same clips; none can go on with fewer alone
+                    raise EvaluationFailed(
+                        f"out of memory on {self.device} with {self.micro} clips at a time in {self.world.size} "
+                        f"processes; give evaluate.micro_batch less than that ({str(error).splitlines()[0]})"
+                    ) from None
                 if self.micro == 1:
                     raise EvaluationFailed(
                         f"out of memory on {self.device} even with one clip at a time ({str(error).splitlines()[0]})"

@@ -12,80 +12,37 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from stsearch.data.augment import View, evaluation_views, training_cuts, view_cuts
+from stsearch.data.augment import Cuts, View, evaluation_views, training_cuts, view_cuts
 from stsearch.data.loader import Batch, batches, resident
 from stsearch.data.videos import ClipData, VideoSet
 from stsearch.evaluate.accuracy import accuracy, cross_entropy, predictions, video_accuracies
 from stsearch.evaluate.averaging import Average
-from stsearch.evaluate.mixing import Mix, draw_mix
+from stsearch.evaluate.mixing import draw_mix
 from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
 from stsearch.evaluate.results import Epoch, Rung, Training
-from stsearch.evaluate.runner import EvaluationFailed, Runner, memory
+from stsearch.evaluate.runner import EvaluationFailed, Runner, in_step, memory
+from stsearch.evaluate.steps import Plan, Step, one_epoch
+from stsearch.evaluate.world import ALONE, World, own_clips
 from stsearch.interrupt import check
+from stsearch.nets.layers import StepDropout
+from stsearch.nets.sync import synchronise
 
 __all__ = ["EvaluationFailed", "Trainer", "train", "video_probabilities"]
 
-_LOOKED_AT = 64
-"""Steps between two looks at whether the loss is finite: each waits for the device."""
-
-
-def _accumulate(runner: Runner, batch: Batch, smoothing: float, micro: int, *, mix: Mix | None = None) -> torch.Tensor:
-    """Gradients of the mean loss of a batch, ``micro`` clips at a time.
-
-    Gives float64 ``(2,)``: the batch's mean cross-entropy without smoothing, and how many of its clips were right.
-    """
-    runner.network.zero_grad(set_to_none=True)
-    found = torch.zeros(2, device=runner.device, dtype=torch.float64)
-    count = len(batch.clips)
-    for begin in range(0, count, micro):
-        part = slice(begin, begin + micro)
-        logits, summed = _passed(runner, batch, part, mix)
-        loss = summed(logits, label_smoothing=smoothing) / count
-        loss.backward()  # type: ignore[no-untyped-call]
-        known = logits.detach()
-        plain = loss.detach() if smoothing == 0 else summed(known) / count
-        found += torch.stack([plain, (known.argmax(1) == batch.labels[part]).sum()])
-    return found
-
-
-def _passed(
-    runner: Runner, batch: Batch, part: slice, mix: Mix | None
-) -> tuple[torch.Tensor, Callable[..., torch.Tensor]]:
-    """Logits of a part of a batch, and the summed cross-entropy that they are to make small."""
-    clips, labels, colour = batch
-    own = partial(functional.cross_entropy, target=labels[part], reduction="sum")
-    if mix is None:
-        return runner.logits(clips[part], None if colour is None else colour[part]), own
-    follow = (torch.arange(len(clips), device=labels.device)[part] + 1) % len(clips)
-    neighbours = runner.normalised(clips[follow.to(clips.device)], None if colour is None else colour[follow])
-    inputs = mix.mixed(runner.normalised(clips[part], None if colour is None else colour[part]), neighbours)
-    other = partial(functional.cross_entropy, target=labels[follow], reduction="sum")
-
-    def summed(logits: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        losses = [loss(logits, label_smoothing=label_smoothing) for loss in (own, other)]
-        return mix.share * losses[0] + (1 - mix.share) * losses[1]
-
-    return runner.of(inputs), summed
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
 
 def _probabilities(runner: Runner, videos: VideoSet, view: View, size: int) -> torch.Tensor:
-    """Softmax ``(V, classes)`` of one clip per video, on the CPU."""
-    cuts = view_cuts(videos, view, size)
+    """Softmax ``(V, classes)`` of one clip per video, on the CPU; every process computes its share."""
+    own = runner.world.share(len(videos))
+    cuts = view_cuts(videos, view, size).part(own.start, own.stop)
 
     def work(micro: int) -> torch.Tensor:
-        parts = []
+        parts = [torch.empty(0, runner.classes, device=runner.device)]
         for batch in batches(videos, cuts, micro, runner.device):
             check()
             parts.append(runner.logits(batch.clips).softmax(1))
@@ -93,7 +50,7 @@ def _probabilities(runner: Runner, videos: VideoSet, view: View, size: int) -> t
 
     runner.network.eval()
     with torch.inference_mode():
-        return runner.shrinking(work)
+        return runner.world.gathered(runner.shrinking(work), len(videos))
 
 
 def _of_videos(
@@ -135,50 +92,6 @@ def video_probabilities(
     return _of_videos(runner, videos, _views(recipe, videos, frames), size)
 
 
-def _made(epoch: Iterator[Batch], device: torch.device, batch: int) -> Iterator[Batch]:
-    """The batches of ``epoch``; ``EvaluationFailed`` if memory runs out while one is made."""
-    with memory(f"{device} before a batch of {batch} clips was made; a smaller batch needs less"):
-        yield from epoch
-
-
-class _Epoch(NamedTuple):
-    """What an epoch of training says of the batches that it trained on."""
-
-    losses: float
-    """sum over steps of the batches' mean cross-entropy"""
-    steps: int
-    clips: int
-    right: int
-    """clips whose class was the most probable one as they were trained on"""
-
-
-def _one_epoch(
-    runner: Runner,
-    optimiser: Optimiser,
-    epoch: Iterator[Batch],
-    rates: Sequence[float],
-    smoothing: float,
-    *,
-    mix: Callable[[], Mix | None] = lambda: None,
-    stepped: Callable[[int], None] = lambda steps: None,
-) -> _Epoch:
-    """Train on the batches of ``epoch``, to its end or until the loss is not finite; ``stepped`` hears of each step."""
-    runner.network.train()
-    found = torch.zeros(2, device=runner.device, dtype=torch.float64)
-    steps = clips = 0
-    for batch in epoch:
-        found += runner.shrinking(partial(_accumulate, runner, batch, smoothing, mix=mix()))
-        with memory(f"{runner.device} as the weights were changed; `optimizer: sgd` needs least"):
-            optimiser.step(rates[steps])
-        steps, clips = steps + 1, clips + len(batch.labels)
-        stepped(steps)
-        if steps % _LOOKED_AT == 0 and not math.isfinite(float(found[0])):
-            break
-    losses, right = found.tolist()
-    _synchronise(runner.device)
-    return _Epoch(losses, steps, clips, int(right))
-
-
 class Trainer:
     """A training that goes epoch by epoch, and can be put away after any of them and taken up again.
 
@@ -197,10 +110,14 @@ class Trainer:
         generator: torch.Generator,
         device: torch.device,
         on_step: Callable[[int, int], None] = lambda steps, per_epoch: None,
+        world: World = ALONE,
     ) -> None:
         self._clock, self._before, self._on_step = time.perf_counter(), 0.0, on_step
         self._recipe, self._frames, self._size, self._generator = recipe, frames, size, generator
-        self._runner = Runner(network, data, recipe, device)
+        self._drops = any(isinstance(module, StepDropout) for module in network.modules())
+        if world.size > 1 and in_step(recipe, world):
+            synchronise(network)
+        self._runner = Runner(network, data, recipe, device, world)
         self._data = resident(data, device, recipe.resident_share)
         self._optimiser = Optimiser(self._runner.network, recipe)
         decay = recipe.extras.ema
@@ -227,20 +144,10 @@ class Trainer:
     def epoch(self) -> Epoch:
         """Train one more epoch and validate; ``EvaluationFailed`` for a loss that is not finite, or without memory."""
         begun, recipe, runner = time.perf_counter(), self._recipe, self._runner
-        training, validation = self._data.splits["train"], self._data.splits["val"]
-        per_epoch = -(-len(training) // recipe.batch)
-        cuts = training_cuts(self._data, self._frames, self._size, recipe.batch, recipe.augment, self._generator)
-        rates = [learning_rate(recipe, self.done * per_epoch + step, per_epoch) for step in range(per_epoch)]
-        made = _made(batches(training, cuts, recipe.batch, runner.device), runner.device, recipe.batch)
-        trained = _one_epoch(
-            runner,
-            self._optimiser,
-            made,
-            rates,
-            recipe.label_smoothing,
-            mix=partial(draw_mix, recipe.extras, self._size, self._generator),
-            stepped=partial(self._stepped, per_epoch),
-        )
+        validation = self._data.splits["val"]
+        plan = self._plan()
+        trained = one_epoch(runner, self._optimiser, plan)
+        self._meet()
         self._busy, self._fresh = self._busy + time.perf_counter() - begun, self._fresh + trained.clips
         self._loss_sum, self.clips = self._loss_sum + trained.losses, self.clips + trained.clips
         mean = trained.losses / max(1, trained.steps)
@@ -251,7 +158,7 @@ class Trainer:
         self.curve.append(
             Epoch(
                 epoch=self.done + 1,
-                lr=rates[-1],
+                lr=plan.rates[-1],
                 train_loss=mean,
                 clip_top1=accuracy(probabilities, validation.labels),
                 seconds=time.perf_counter() - begun,
@@ -261,6 +168,49 @@ class Trainer:
             )
         )
         return self.curve[-1]
+
+    def _plan(self) -> Plan:
+        """The next epoch: its batches, of which this process has a share, and what is done with them."""
+        recipe, runner, training = self._recipe, self._runner, self._data.splits["train"]
+        per_epoch = -(-len(training) // recipe.batch)
+        cuts = training_cuts(self._data, self._frames, self._size, recipe.batch, recipe.augment, self._generator)
+        counts = [min(recipe.batch, len(cuts) - begin) for begin in range(0, len(cuts), recipe.batch)]
+        whole = runner.world.size == 1 or recipe.extras.mixes  # a clip's neighbour may be another process's
+        return Plan(
+            self._made(cuts, recipe.batch) if whole else self._shares(cuts, recipe.batch),
+            counts,
+            [learning_rate(recipe, self.done * per_epoch + step, per_epoch) for step in range(per_epoch)],
+            self._step,
+            partial(self._stepped, per_epoch),
+        )
+
+    def _made(self, cuts: Cuts, batch: int) -> Iterator[Batch]:
+        """Batches of ``cuts``; ``EvaluationFailed`` if memory runs out while one is made."""
+        device = self._runner.device
+        with memory(f"{device} before a batch of {batch} clips was made; a smaller batch needs less"):
+            yield from batches(self._data.splits["train"], cuts, batch, device)
+
+    def _shares(self, cuts: Cuts, batch: int) -> Iterator[Batch]:
+        """This process's clips of every batch of ``cuts``; of the last there may be none."""
+        world, micro, count = self._runner.world, self._runner.micro, len(cuts)
+        size = len(own_clips(min(batch, count), batch, micro, world))
+        own = cuts.chosen(own_clips(count, batch, micro, world))
+        made: Batch | None = None
+        for made in self._made(own, size):
+            yield made
+        if made is not None and -(-len(own) // size) < -(-count // batch):
+            yield Batch(made.clips[:0], made.labels[:0], None if made.colour is None else made.colour[:0])
+
+    def _step(self, clips: int) -> Step:
+        recipe = self._recipe
+        mix = draw_mix(recipe.extras, self._size, self._generator)
+        seed = int(torch.randint(2**62, (), generator=self._generator)) if self._drops else None
+        return Step(recipe.label_smoothing, mix, seed, clips)
+
+    def _meet(self) -> None:
+        """Where every process has BatchNorm statistics of its own, all go on with their mean."""
+        if not self._runner.in_step:
+            self._runner.world.average([one for one in self._runner.network.buffers() if one.is_floating_point()])
 
     def _stepped(self, per_epoch: int, steps: int) -> None:
         if self._average is not None:
@@ -274,14 +224,15 @@ class Trainer:
         """
         if self._average is None:
             return
-        recipe, runner = self._recipe, self._runner
-        training, validation = self._data.splits["train"], self._data.splits["val"]
+        recipe, runner, validation = self._recipe, self._runner, self._data.splits["val"]
         generator = torch.Generator()
         generator.set_state(self._generator.get_state())
         cuts = training_cuts(self._data, self._frames, self._size, runner.micro, recipe.augment, generator)
-        made = _made(batches(training, cuts, runner.micro, runner.device), runner.device, runner.micro)
+        parts = (self._made if runner.world.size == 1 else self._shares)(cuts, runner.micro)
+        made = (batch for batch in parts if len(batch.labels) or runner.in_step)
         with memory(f"{runner.device} as the statistics of the averaged weights were computed"), runner.autocast():
             self._average.settle(runner.network, (runner.normalised(batch.clips, batch.colour) for batch in made))
+        self._meet()
         probabilities = _probabilities(runner, validation, self._centre, self._size)
         self._known = (self._centre, probabilities)
         self._settled = accuracy(probabilities, validation.labels)

@@ -11,16 +11,13 @@ import torch
 from torch import nn
 
 from stsearch.errors import UserError, brief
-from stsearch.evaluate.weights import FORMAT, put_in, read_weights_of
+from stsearch.evaluate.weights import is_ours, of_network, put_in, read_weights_of, weights_in
 from stsearch.nets.build import VideoNet, build
+from stsearch.nets.foreign import published_in
 from stsearch.nets.inflate import Mode, flat, from_resnet, inflate
 from stsearch.nets.tensors import load_torch
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape, Definition
 from stsearch.space.published import name_of
-
-HEAD = "head."
-"""Begins the names of the classifier's tensors."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,16 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def from_weights(path: Path, architecture: Architecture, name: str, classes: tuple[str, ...]) -> Start:
-    """Go on from weights of the same network; its classifier is kept where the classes are the same.
+def from_weights(path: Path, network: AnyNetwork, name: str, classes: tuple[str, ...], clip: ClipShape) -> Start:
+    """Go on from weights of the same network, ours or as others published them.
 
-    Raises ``UserError`` for weights of another network, and for a file that holds none.
+    Its classifier is kept where the classes are the same; a published one, whose classes nobody knows, where there are
+    as many. Raises ``UserError`` for weights of another network, and for a file that holds none.
     """
-    found = read_weights_of(path, architecture, name)
+    content = load_torch(path)
+    if not is_ours(content):
+        return _from_published(content, path, network, name, classes, clip)
+    found = of_network(weights_in(content, path), path, network, name)
     same = found.about.classes == classes
     count = len(found.about.classes)
     others = f"the classifier in {brief(str(path))} is of other classes ({count}): a new one is trained"
@@ -60,16 +61,32 @@ def from_weights(path: Path, architecture: Architecture, name: str, classes: tup
     return Start(said, digest_of(path), () if same else (others,), put)
 
 
+def _from_published(
+    content: object, path: Path, network: AnyNetwork, name: str, classes: tuple[str, ...], clip: ClipShape
+) -> Start:
+    found = published_in(content, network, clip, path)
+    same = found.classes == len(classes)
+    note = f"{brief(str(path))} names none of its {found.classes} classes: "
+    note += "its classifier is taken as that of the data's, in their order" if same else "a new classifier is trained"
+
+    def put(built: nn.Module) -> None:
+        put_in(built, found.state if same else with_new_head(built, found.state), name)
+
+    return Start(f"{path.name} ({name}, published by {found.naming.library})", digest_of(path), (note,), put)
+
+
 def from_2d(
-    path: Path, architecture: Architecture, name: str, classes: tuple[str, ...], clip: ClipShape, mode: Mode
+    path: Path, architecture: AnyNetwork, name: str, classes: tuple[str, ...], clip: ClipShape, mode: Mode
 ) -> Start:
     """Go on from a 2D network of the same shape: a ``weights.pt`` of ours, or a state dict of torchvision's or timm's.
 
     Raises ``UserError`` for weights of another shape, a file that holds none, and a kind that has no 2D weights in it.
     """
+    if isinstance(architecture, Definition):
+        raise UserError(f"--inflate-from is for networks built of kinds, as R3D-18; {name} begins with --weights FILE")
     plane = flat(architecture)
     content = load_torch(path)
-    ours = isinstance(content, dict) and content.get("format") == FORMAT
+    ours = is_ours(content)
     if ours:
         known = read_weights_of(path, plane, f"{name_of(plane)}, the 2D network of the shape of {name}")
         state, same, source = dict(known.state), known.about.classes == classes, known.about.network
@@ -121,6 +138,7 @@ def _tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
 
 
 def with_new_head(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """``state`` with the classifier of ``network`` in place of its own."""
-    own = {key: value for key, value in network.state_dict().items() if key.startswith(HEAD)}
-    return {**{key: value for key, value in state.items() if not key.startswith(HEAD)}, **own}
+    """``state`` with the classifier of ``network``, its last layer, in place of its own."""
+    *_, (last, _) = ((name, one) for name, one in network.named_modules() if isinstance(one, nn.Linear | nn.Conv3d))
+    own = {key: value for key, value in network.state_dict().items() if key.startswith(f"{last}.")}
+    return {**state, **own}

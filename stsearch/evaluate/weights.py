@@ -14,8 +14,8 @@ import torch
 from stsearch.errors import UserError, brief
 from stsearch.nets.build import VideoNet, build
 from stsearch.nets.tensors import load_torch
-from stsearch.space.architecture import Architecture, parse_placement
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
+from stsearch.space.zoo import network_of
 
 FORMAT = "stsearch weights 1"
 
@@ -26,7 +26,7 @@ class About:
 
     network: str
     architecture: str
-    """id"""
+    """id; of a network of the zoo its name"""
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     """per channel, of pixels 0..255: a network is fed with ``(pixel - mean) / std``"""
@@ -56,9 +56,9 @@ class About:
         """The clip that they were trained on."""
         return ClipShape(len(self.mean), self.frames, self.size, self.size)
 
-    def parsed(self) -> Architecture:
-        """The network's architecture."""
-        return parse_placement(self.architecture)
+    def parsed(self) -> AnyNetwork:
+        """The network that they are of."""
+        return network_of(self.architecture)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -101,11 +101,19 @@ def put_in(network: torch.nn.Module, state: Mapping[str, torch.Tensor], name: st
     network.load_state_dict(state)
 
 
+def is_ours(content: object) -> bool:
+    """Whether ``content`` of a file is what ``write_weights`` writes."""
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
 def read_weights(path: Path) -> Weights:
     """What ``write_weights`` wrote; ``UserError`` for anything else."""
-    content = load_torch(path)
-    known = isinstance(content, dict) and content.get("format")
-    if known != FORMAT:
+    return weights_in(load_torch(path), path)
+
+
+def weights_in(content: Any, path: Path) -> Weights:
+    """What ``write_weights`` wrote, in the ``content`` of the file ``path``; ``UserError`` for anything else."""
+    if not is_ours(content):
         raise UserError(
             f"{brief(str(path))} holds no class list, mean and clip shape, so nobody knows what its weights say; "
             "expected a file that `stsearch train` wrote"
@@ -123,9 +131,13 @@ def read_weights(path: Path) -> Weights:
     return Weights(about, state)
 
 
-def read_weights_of(path: Path, architecture: Architecture, name: str) -> Weights:
+def read_weights_of(path: Path, architecture: AnyNetwork, name: str) -> Weights:
     """``read_weights``, which must be of ``architecture``; ``UserError`` otherwise."""
-    found = read_weights(path)
+    return of_network(read_weights(path), path, architecture, name)
+
+
+def of_network(found: Weights, path: Path, architecture: AnyNetwork, name: str) -> Weights:
+    """``found`` in ``path``, which must be of ``architecture``; ``UserError`` otherwise."""
     if found.about.architecture != architecture.id:
         raise UserError(f"{brief(str(path))} holds weights of {found.about.network}, not of {name}")
     return found

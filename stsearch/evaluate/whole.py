@@ -30,6 +30,10 @@ class WholeRecipe(LoopRecipe):
     cutmix: Annotated[float, Field(ge=0, le=10)] = 0.0
     """of 1, say: a box of each clip, in all frames, is that of its neighbour; its area follows Beta(1, 1)"""
 
+    sync_norm: bool | None = None
+    """of several processes (``torchrun``): whether BatchNorm sees the clips of all of them, so that the training is
+    that of one process; with false every process has statistics of its own. Default: true below 32 clips a process"""
+
     @property
     def length(self) -> int:
         """``epochs``."""
@@ -38,7 +42,7 @@ class WholeRecipe(LoopRecipe):
     @property
     def extras(self) -> Extras:
         """As the keys say."""
-        return Extras(self.micro_batch, self.ema, self.mixup, self.cutmix)
+        return Extras(self.micro_batch, self.ema, self.mixup, self.cutmix, self.sync_norm)
 
     @property
     def full_rate_from(self) -> float:

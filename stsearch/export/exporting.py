@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +13,9 @@ import torch
 
 from stsearch.errors import StsearchError, UserError, WorldError, brief
 from stsearch.evaluate.weights import About, Weights
-from stsearch.export.formats import FORMATS, INPUT, LEAST_OPSET, OPSET, OUTPUT, Asked, Run, fixed_time
+from stsearch.export.formats import FORMATS, INPUT, LEAST_OPSET, OPSET, OUTPUT, Asked, Format, Run, fixed_time
+from stsearch.space.blueprint import ClipShape, Definition
+from stsearch.space.cost import network_cost
 
 TOLERANCE = 1e-4
 """Largest difference of a logit, where the largest logit is 1; of larger ones in proportion."""
@@ -47,7 +50,7 @@ class Exported:
         return {"file": str(self.path), "to": self.form, "parity": parity, "metadata": self.metadata}
 
 
-def metadata_of(about: About, *, any_time: bool) -> dict[str, Any]:
+def metadata_of(about: About, free: str) -> dict[str, Any]:
     """What is written into a file beside the network."""
     return {
         **about.as_dict(),
@@ -56,21 +59,43 @@ def metadata_of(about: About, *, any_time: bool) -> dict[str, Any]:
             "layout": "N C T H W",
             "dtype": "float32",
             "normalisation": "(pixel - mean) / std, pixels 0 to 255" + ("" if about.modality == "flow" else ", RGB"),
-            "dynamic": ["N", *(["T"] if any_time else []), "H", "W"],
+            "dynamic": list(free),
         },
         "output": {"name": OUTPUT, "meaning": "logits, in the order of classes"},
     }
 
 
-def unseen_shapes(about: About, *, any_time: bool) -> list[tuple[int, ...]]:
-    """Three shapes of clips, none of them that of the example: other batches, sizes and, where allowed, lengths."""
+def unseen_shapes(about: About, free: str) -> list[tuple[int, ...]]:
+    """Three shapes of clips, none of them that of the example: other batches and, where they are free, other sides."""
     frames, size, channels = about.frames, about.size, len(about.mean)
-    shorter, longer = (max(1, frames // 2), frames + 3) if any_time else (frames, frames)
+    higher, wider = (size + 8, size + 16) if "H" in free else (size, size)
+    shorter, longer = (max(1, frames // 2), frames + 3) if "T" in free else (frames, frames)
+    if not _takes(about, ClipShape(channels, shorter, size, wider)):
+        shorter = frames + 1
     return [
         (1, channels, frames, size, size),
-        (3, channels, shorter, size, size + 16),
-        (2, channels, longer, size + 8, size),
+        (3, channels, shorter, size, wider),
+        (2, channels, longer, higher, size),
     ]
+
+
+def _takes(about: About, clip: ClipShape) -> bool:
+    try:
+        network_cost(about.parsed(), clip, len(about.classes))
+    except UserError:  # too short for it
+        return False
+    return True
+
+
+def freedoms(weights: Weights) -> tuple[str, ...]:
+    """Sides that may have any length, most of them first.
+
+    What holds for a clip of one length in a network of the zoo, whose head looks through a window, may not hold for
+    others: then fewer sides are free.
+    """
+    if isinstance(weights.about.parsed(), Definition):
+        return "NTHW", "NHW", "N"
+    return ("NHW",) if fixed_time(weights) else ("NTHW",)
 
 
 def export(
@@ -88,16 +113,13 @@ def export(
     if not path.name or path.is_dir():
         raise UserError(f"-o {brief(str(path))}: there is a folder; expected a file's name")
     about = replace(weights.about, licence=licence or weights.about.licence)
-    any_time = not fixed_time(weights)
     network = weights.network().eval()
-    asked = Asked(network, weights, metadata_of(about, any_time=any_time), opset)
+    tried = [Asked(network, weights, metadata_of(about, free), opset, free) for free in freedoms(weights)]
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        say(f"writing {form}")
-        chosen.write(asked, part)
-        say("comparing the file with the network")
-        parity = compared(network, chosen.read(asked, part), unseen_shapes(about, any_time=any_time), form)
+        asked, parity = _first_that_agrees(chosen, tried, part, form, say)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
@@ -112,7 +134,36 @@ def export(
     finally:
         part.unlink(missing_ok=True)
         part.with_name(f"{part.name}.data").unlink(missing_ok=True)
+        if not path.exists():
+            _remove(made)
     return Exported(path, form, tuple(parity), dict(asked.metadata))
+
+
+def _first_that_agrees(
+    chosen: Format, tried: list[Asked], part: Path, form: str, say: Callable[[str], None]
+) -> tuple[Asked, list[Parity]]:
+    """Write ``part`` for the first of ``tried`` whose file agrees with the network; if none, what the last raises."""
+    for asked in tried:
+        try:
+            say(f"writing {form}")
+            chosen.write(asked, part)
+            say("comparing the file with the network")
+            shapes = unseen_shapes(asked.weights.about, asked.free)
+            return asked, compared(asked.network, chosen.read(asked, part), shapes, form)
+        except OSError:
+            raise
+        except Exception:  # of torch's exporters, of any kind: the network may do for fewer shapes
+            if asked is tried[-1]:
+                raise
+            say(f"not for clips of any {' '.join(asked.free)}; trying fewer")
+    raise AssertionError("something is tried")
+
+
+def _remove(folders: list[Path]) -> None:
+    """Take away ``folders``, the innermost first, that were made for a file that is not there; not what others use."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _reason(error: Exception, path: Path, part: Path, form: str) -> str:

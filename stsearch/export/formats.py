@@ -21,7 +21,7 @@ from stsearch.errors import UserError
 from stsearch.evaluate.weights import Weights, put_in
 from stsearch.nets.build import VideoNet
 from stsearch.registry import Registry
-from stsearch.space.blueprint import blueprint
+from stsearch.space.blueprint import Definition, blueprint
 from stsearch.space.ops import Conv
 
 OPSET = 20
@@ -43,6 +43,8 @@ class Asked:
     weights: Weights
     metadata: Mapping[str, Any]
     opset: int = OPSET
+    free: str = "NTHW"
+    """sides of a clip that may have any length"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ FORMATS: Registry[Format] = Registry("format")
 
 def fixed_time(weights: Weights) -> bool:
     """Whether clips must have as many frames as in training: a convolution takes some of them away, as R2D's stem."""
+    if isinstance(weights.about.parsed(), Definition):
+        return False
     plan = blueprint(weights.about.parsed(), weights.about.clip, len(weights.about.classes))
     ops = (op for group in plan.groups for unit in group.units for op in unit.main)
     return any(isinstance(op, Conv) and op.kernel[0] > 2 * op.padding[0] + 1 for op in ops)
@@ -139,12 +143,10 @@ def _of_module(module: nn.Module) -> Run:
 
 
 def _program(asked: Asked) -> ExportedProgram:
-    """The network for any batch, size and, where it allows that, number of frames."""
+    """The network for clips whose ``free`` sides have any length."""
     about = asked.weights.about
     example = torch.zeros(2, *about.clip.sizes)
-    sides: dict[int, Any] = {0: Dim.DYNAMIC, 3: Dim.DYNAMIC, 4: Dim.DYNAMIC}
-    if not fixed_time(asked.weights):
-        sides[2] = Dim.DYNAMIC
+    sides: dict[int, Any] = {"NCTHW".index(side): Dim.DYNAMIC for side in asked.free}
     import torch.fx.experimental._config as symbols
 
     # Without it, what holds for the example (more than 8 frames, say) becomes a condition on all clips.

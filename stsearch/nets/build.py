@@ -16,6 +16,7 @@ from stsearch.nets.layers import (
     EveryFrame,
     SamePadding,
     SqueezeExcite,
+    StepDropout,
     TemporalShift,
 )
 from stsearch.space.blueprint import CLIP, AnyNetwork, Blueprint, ClipShape, Unit, blueprint
@@ -77,7 +78,7 @@ def _swish(op: Swish) -> nn.Module:
 
 @builds(Dropout)
 def _dropout(op: Dropout) -> nn.Module:
-    return nn.Dropout(op.share)
+    return StepDropout(op.share)
 
 
 @builds(MaxPool)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from stsearch.errors import UserError, brief
-from stsearch.nets.build import VideoNet
+from stsearch.nets.build import VideoNet, build
 from stsearch.nets.tensors import load_torch
-from stsearch.space.blueprint import AnyNetwork, Definition, Naming
+from stsearch.space.blueprint import AnyNetwork, ClipShape, Definition, Naming
 from stsearch.space.published import name_of
 from stsearch.space.zoo.torchvision import naming_of
 
@@ -33,8 +34,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     ``UserError`` where ``path`` is no file, or no file of named tensors.
     """
-    shown = brief(str(path))
-    found = load_torch(path)
+    return tensors_in(load_torch(path), path)
+
+
+def tensors_in(content: object, path: Path) -> dict[str, torch.Tensor]:
+    """The named tensors in the ``content`` of the file ``path``; ``UserError`` where there are none."""
+    shown, found = brief(str(path)), content
     for key in _WITHIN:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
@@ -51,17 +56,7 @@ def translate(
 
     ``UserError`` names a tensor that is missing, of another shape, or used by no layer.
     """
-    known = namings(network)
-    if not known:
-        raise UserError(f"no published checkpoint of {name_of(network)} is known; its own weights have its own names")
-    prefixes = max((naming.layers() for naming in known), key=lambda layers: _matches(layers, tensors))
-    libraries = ", ".join(naming.library for naming in known)
-    if not _matches(prefixes, tensors):
-        first = brief(next(iter(tensors)))
-        raise UserError(
-            f"{source} is no checkpoint of {name_of(network)} as {libraries} names it: "
-            f"expected {prefixes[0]}.weight, its first tensor is {first}"
-        )
+    prefixes = naming_for(network, tensors, source).layers()
     left, found = dict(tensors), {}
     for (place, module), prefix in zip(_layers(built), prefixes, strict=True):
         for name, own in module.state_dict().items():
@@ -75,6 +70,49 @@ def translate(
     if left:
         raise UserError(f"{source} has tensors that {name_of(network)} has no layer for: {_listed(list(left))}")
     return found
+
+
+def naming_for(network: AnyNetwork, tensors: Mapping[str, torch.Tensor], source: str) -> Naming:
+    """The one of ``namings`` by which ``tensors`` are named; ``UserError`` where there is none."""
+    known = namings(network)
+    if not known:
+        raise UserError(f"no published checkpoint of {name_of(network)} is known; its own weights have its own names")
+    found = max(known, key=lambda naming: _matches(naming.layers(), tensors))
+    if not _matches(found.layers(), tensors):
+        libraries, first = ", ".join(naming.library for naming in known), brief(next(iter(tensors)))
+        raise UserError(
+            f"{source} is no checkpoint of {name_of(network)} as {libraries} names it: "
+            f"expected {found.layers()[0]}.weight, its first tensor is {first}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that somebody published, under our names."""
+
+    state: Mapping[str, torch.Tensor]
+    classes: int
+    """outputs of its classifier; which classes they are it does not say"""
+    naming: Naming
+
+
+def published_in(content: object, network: AnyNetwork, clip: ClipShape, path: Path) -> Published:
+    """The checkpoint of ``network`` in the ``content`` of the file ``path``, whatever its classes.
+
+    Every tensor is used exactly once. ``clip`` is of any shape that the network takes. ``UserError`` names what does
+    not fit.
+    """
+    tensors, source = tensors_in(content, path), brief(str(path))
+    naming = naming_for(network, tensors, source)
+    last = tensors.get(f"{naming.layers()[-1]}.weight")
+    classes = len(last) if last is not None and last.dim() else 1  # of a missing one ``translate`` tells
+    with torch.device("meta"):
+        built = build(network, clip, classes)
+    state = translate(network, built, tensors, source)
+    # only BatchNorm's counters can be missing; then they begin at 0
+    whole = {key: torch.zeros((), dtype=value.dtype) if value.is_meta else value for key, value in state.items()}
+    return Published(whole, classes, naming)
 
 
 def load_foreign(network: AnyNetwork, built: VideoNet, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -34,12 +36,14 @@ class AveragePool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, C, T, H, W)`` with fewer positions."""
-        whole = [axis for axis, width in zip((2, 3, 4), self.kernel, strict=True) if not width]
+        sides = list(zip((2, 3, 4), self.kernel, x.shape[2:], strict=True))
+        whole = [axis for axis, width, size in sides if not 0 < width <= size]
         if whole:
             x = x.mean(whole, keepdim=True)
         if len(whole) == 3:
             return x
-        kernel = [width if 0 < width <= size else size for width, size in zip(self.kernel, x.shape[2:], strict=True)]
+        # numbers of the definition alone: an exported file then takes clips of any size on this side of the window
+        kernel = [1 if axis in whole else width for axis, width, _ in sides]
         return functional.avg_pool3d(x, kernel, stride=1)
 
 
@@ -54,7 +58,7 @@ class SamePadding(nn.Module):
         """``x`` with its zeros; of an odd number there is one more behind than before."""
         pads: list[int] = []
         for size, width, step in zip(x.shape[2:], self.kernel, self.stride, strict=True):
-            zeros = max(width - (size % step or step), 0)
+            zeros = width - step if step == 1 else width - step + -size % step  # no window is smaller than its step
             pads = [zeros // 2, zeros - zeros // 2, *pads]  # torch names the last axis first
         return functional.pad(x, pads)
 
@@ -84,6 +88,41 @@ class TemporalShift(nn.Module):
         ahead = functional.pad(x[:, :n, 1:], (0, 0, 0, 0, 0, 1))
         back = functional.pad(x[:, n : 2 * n, :-1], (0, 0, 0, 0, 1, 0))
         return torch.cat((ahead, back, x[:, 2 * n :]), 1)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a dropout sets to zero in one step, so that it is the same however the batch is split."""
+
+    seed: int
+    batch: int
+    """clips of the whole batch"""
+    begin: int
+    """place in it of the first clip of this pass"""
+
+
+class StepDropout(nn.Module):
+    """``nn.Dropout`` whose draws can be named; without ``draws`` they come from torch's own generator."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.draws: Draws | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` with a share of its elements set to zero and the others scaled up; in evaluation ``x`` itself."""
+        if not self.training or not self.share or self.draws is None:
+            return functional.dropout(x, self.share, self.training)
+        generator = torch.Generator(x.device).manual_seed(self.draws.seed)
+        of_batch = torch.rand(self.draws.batch, *x.shape[1:], device=x.device, generator=generator)
+        kept = of_batch[self.draws.begin :][: len(x)] >= self.share
+        return x * kept.to(x.dtype) / (1 - self.share)
+
+
+def name_draws(network: nn.Module, draws: Draws | None) -> None:
+    """Tell every dropout of ``network`` what to draw from, each its own numbers."""
+    for number, module in enumerate(module for module in network.modules() if isinstance(module, StepDropout)):
+        module.draws = None if draws is None else Draws(draws.seed + number, draws.batch, draws.begin)
 
 
 class SqueezeExcite(nn.Module):

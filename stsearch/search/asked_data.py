@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stsearch.data.sources import DATASETS
+from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import UserError, brief
 from stsearch.resources import names
 from stsearch.schema import Strict, validate
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import StoredStudy
 from stsearch.search.spec import load_study
+from stsearch.space.blueprint import AnyNetwork, ClipShape, Definition
 
 RENDERED = ("graded", "motions")
 """Data that need no files."""
@@ -26,11 +27,18 @@ class AskedData:
     """A ``data:`` section, and the clips of the study that it is of."""
 
     recipe: Strict
-    target: tuple[int, int] = USUAL
-    """frames and size"""
+    target: tuple[int, int] | None = None
+    """frames and size of the study's; ``None``: they are of no study"""
     proxy: tuple[int, int] = USUAL
     said: frozenset[str] = frozenset()
     """keys that somebody chose"""
+
+    def clip_for(self, network: AnyNetwork, frames: int | None = None, size: int | None = None) -> ClipShape:
+        """The clip that ``network`` is trained on: as asked for, else the study's target, else what it usually sees."""
+        usual = (network.clip.frames, network.clip.height) if isinstance(network, Definition) else USUAL
+        given = self.target or usual
+        side = size or given[1]
+        return ClipShape(channels_of(self.recipe), frames or given[0], side, side)
 
 
 def data_of_study(stored: StoredStudy, overrides: Sequence[str] = ()) -> AskedData:

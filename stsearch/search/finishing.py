@@ -12,19 +12,19 @@ import torch
 from stsearch.data.cache import Progress
 from stsearch.data.jobs import frame_size
 from stsearch.data.recipe import VideoRecipe
-from stsearch.data.sources import channels_of, open_data
+from stsearch.data.sources import open_data
 from stsearch.errors import UserError, brief, quoted
 from stsearch.evaluate.evaluators import Task
 from stsearch.evaluate.warm import Start
 from stsearch.evaluate.weights import About
 from stsearch.evaluate.whole import RECIPES, WholeRecipe
+from stsearch.evaluate.world import ALONE, World
 from stsearch.schema import Strict, read_yaml, validate
 from stsearch.search.asked_data import AskedData
 from stsearch.search.fitting import epochs_for
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.spec import without_auto
-from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.published import name_of
 from stsearch.texts import path_of
 
@@ -73,24 +73,24 @@ def sampling_of(recipe: Strict, size: int) -> dict[str, Any]:
 class Finishing:
     """One training that was asked for."""
 
-    architecture: Architecture
+    architecture: AnyNetwork
     data: AskedData
     chosen: Chosen
     seed: int
     device: torch.device
     frames: int | None = None
-    """of a clip; ``None``: the study's target's, or 16"""
+    """of a clip; ``None``: as ``AskedData.clip_for`` has them, as the next"""
     size: int | None = None
-    """pixels; ``None``: the study's target's, or 112"""
     licence: str = ""
     version: str = ""
     """of stsearch"""
+    world: World = ALONE
+    """processes that train it together"""
 
     @property
     def clip(self) -> ClipShape:
         """The clip that is trained on."""
-        frames, size = self.frames or self.data.target[0], self.size or self.data.target[1]
-        return ClipShape(channels_of(self.data.recipe), frames, size, size)
+        return self.data.clip_for(self.architecture, self.frames, self.size)
 
     def prepared(self, start: Callable[[tuple[str, ...]], Start | None], progress: Progress) -> Prepared:
         """With its data loaded; ``start`` is given the classes."""
@@ -117,14 +117,15 @@ class Finishing:
             versions={"stsearch": self.version, "torch": str(torch.__version__), "python": platform.python_version()},
             licence=self.licence,
         )
-        return Prepared(Task(self.architecture, clip, data, recipe, self.seed, self.device), about, begun_from)
+        task = Task(self.architecture, clip, data, recipe, self.seed, self.device, world=self.world)
+        return Prepared(task, about, begun_from)
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A training that can begin."""
 
-    task: Task
+    task: Task[AnyNetwork]
     about: About
     start: Start | None
 

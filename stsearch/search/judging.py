@@ -16,7 +16,7 @@ from stsearch.data.cache import Progress
 from stsearch.data.sources import open_data
 from stsearch.errors import UserError
 from stsearch.evaluate.accuracy import accuracy, interval, per_class
-from stsearch.evaluate.judge import Judged, Views, as_trained, judge
+from stsearch.evaluate.judge import Judged, Views, as_trained, judge, refuse_strangers
 from stsearch.evaluate.weights import Weights, write_whole
 from stsearch.schema import Strict
 from stsearch.search.asked_data import AskedData
@@ -102,7 +102,9 @@ def judged(
     names: tuple[str, ...] = ()
     for number, weights in enumerate(networks):
         about = weights.about
-        loaded = open_data(_recipe(data, weights)).load(about.frames, about.size, progress)
+        opened = open_data(_recipe(data, weights))
+        refuse_strangers(opened.classes, about)  # before hours of decoding
+        loaded = opened.load(about.frames, about.size, progress)
         seen = as_trained(loaded, about, split)
         label = f"{about.network}, network {number + 1} of {len(networks)}, views"
         told = partial(progress, label)

@@ -148,6 +148,10 @@ class Definition:
         return self.name
 
 
+KINETICS_MEAN, KINETICS_STD = (110.2008, 100.63983, 95.99475), (58.14765, 56.46975, 55.332195)
+"""Of Kinetics-400, as torchvision and VMZ normalise clips (0.43216 and so on of 255)"""
+
+
 @dataclass(frozen=True)
 class Naming:
     """What checkpoints of one library call the layers of a network."""
@@ -155,7 +159,10 @@ class Naming:
     library: str
     layers: Callable[[], tuple[str, ...]]
     """prefixes of their tensors, in the order in which the blueprint's ops with weights come: of a residual unit
-    its main path, then its shortcut; of branches the first one first"""
+    its main path, then its shortcut; of branches the first one first; the classifier is last"""
+    mean: tuple[float, float, float] = KINETICS_MEAN
+    """per channel, of pixels 0..255: the library feeds its networks with ``(pixel - mean) / std``"""
+    std: tuple[float, float, float] = KINETICS_STD
 
 
 AnyNetwork = Architecture | Definition

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stsearch.registry import Registry
+from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import AnyNetwork, Definition
 from stsearch.space.published import find_network
 from stsearch.space.zoo import csn, inception, resnet50, slowfast, torchvision, x3d
@@ -21,6 +22,11 @@ def of_zoo(text: str) -> Definition | None:
     """A network of the zoo by its name in any case."""
     known = _KEYS.get(text.strip().lower())
     return None if known is None else ZOO[known]
+
+
+def network_of(identifier: str) -> AnyNetwork:
+    """The network whose ``id`` that is: a name of the zoo, or an architecture's; ``UserError`` for another one."""
+    return ZOO[identifier] if identifier in ZOO else parse_placement(identifier)
 
 
 def find_any(text: str) -> AnyNetwork:

@@ -12,7 +12,7 @@ from functools import partial
 from stsearch.space.architecture import DEPTHS
 from stsearch.space.blueprint import Blueprint, ClipShape, Definition, Group, Naming, Unit
 from stsearch.space.ops import Act, AvgPool, Ops
-from stsearch.space.zoo.parts import EPS, STAGES, bare, classify, conv, pytorchvideo_block, residual, stem
+from stsearch.space.zoo.parts import EPS, PYTORCHVIDEO, STAGES, bare, classify, conv, pytorchvideo_block, residual, stem
 
 VMZ_EPS = 1e-3
 
@@ -90,7 +90,7 @@ def vmz_names(layers: int, preserved: bool) -> tuple[str, ...]:
 
 def _network(name: str, layers: int, preserved: bool, eps: float = VMZ_EPS, window: int = 0) -> Definition:
     vmz = Naming("VMZ", partial(vmz_names, layers, preserved))
-    other = Naming("PyTorchVideo", partial(pytorchvideo_names, layers))
+    other = Naming("PyTorchVideo", partial(pytorchvideo_names, layers), *PYTORCHVIDEO)
     return Definition(
         name,
         ClipShape(3, 32, 256, 256),

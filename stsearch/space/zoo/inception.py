@@ -15,6 +15,9 @@ from stsearch.space.blueprint import Blueprint, ClipShape, Definition, Group, Na
 from stsearch.space.ops import Act, AvgPool, Concat, Conv, MaxPool, Norm, Ops, PadSame, Triple
 from stsearch.space.zoo.parts import classify
 
+_HALF = (127.5, 127.5, 127.5)
+"""pytorch-i3d feeds pixels from -1 to 1"""
+
 EPS = 1e-3
 MODULES: tuple[tuple[str, tuple[int, int, int, int, int, int]], ...] = (
     ("3b", (64, 96, 128, 16, 32, 32)),
@@ -157,7 +160,7 @@ NETWORKS = (
         1,
         partial(plan, manner=I3D),
         "Carreira and Zisserman, CVPR 2017; pytorch-i3d pytorch_i3d.py",
-        (Naming("pytorch-i3d", i3d_names),),
+        (Naming("pytorch-i3d", i3d_names, _HALF, _HALF),),
     ),
     Definition(
         "S3D",

@@ -12,6 +12,10 @@ EPS = 1e-5
 """BatchNorm's epsilon in PyTorchVideo, PySlowFast, torchvision and TSM"""
 HALVE = (1, 2, 2)
 """A stride that leaves time alone"""
+PYTORCHVIDEO = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
+"""mean and standard deviation that its networks are fed with: 0.45 and 0.225 of 255"""
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""those of torchvision's 2D networks"""
 STAGES = ("conv2_x", "conv3_x", "conv4_x", "conv5_x")
 
 

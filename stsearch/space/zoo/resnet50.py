@@ -12,7 +12,7 @@ from functools import partial
 
 from stsearch.space.blueprint import Blueprint, ClipShape, Definition, Group, Naming, Unit
 from stsearch.space.ops import AvgPool, MaxPool, Shift
-from stsearch.space.zoo.parts import STAGES, bottleneck, classify, pytorchvideo_block, stem
+from stsearch.space.zoo.parts import IMAGENET, PYTORCHVIDEO, STAGES, bottleneck, classify, pytorchvideo_block, stem
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 INNER = (64, 128, 256, 512)
@@ -111,7 +111,7 @@ def _network(name: str, frames: int, rate: int, paper: str, stem_frames: int, ti
         rate,
         partial(plan, stem_frames=stem_frames, times=times, pooled=pooled),
         f"{paper}; {_CODE}",
-        (Naming("PyTorchVideo", partial(names, pooled=pooled)),),
+        (Naming("PyTorchVideo", partial(names, pooled=pooled), *PYTORCHVIDEO),),
     )
 
 
@@ -126,6 +126,6 @@ NETWORKS = (
         8,
         shifted,
         "Lin et al., ICCV 2019; MMAction2 resnet_tsm.py",
-        (Naming("torchvision (2D ResNet-50)", _torchvision_2d),),
+        (Naming("torchvision (2D ResNet-50)", _torchvision_2d, *IMAGENET),),
     ),
 )

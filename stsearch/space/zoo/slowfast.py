@@ -13,7 +13,7 @@ from functools import partial
 
 from stsearch.space.blueprint import CLIP, Blueprint, ClipShape, Definition, Group, Naming, Unit
 from stsearch.space.ops import Act, AvgPool, Every
-from stsearch.space.zoo.parts import bare, classify, pytorchvideo_block, stem
+from stsearch.space.zoo.parts import PYTORCHVIDEO, bare, classify, pytorchvideo_block, stem
 from stsearch.space.zoo.resnet50 import DEPTHS, INNER, SLOW, kinds, stage
 
 SHRINK = 8
@@ -80,7 +80,7 @@ def _network(name: str, layers: int, alpha: int, window: int) -> Definition:
         2,
         partial(plan, layers=layers, alpha=alpha, window=window),
         "Feichtenhofer et al., ICCV 2019; PyTorchVideo models/slowfast.py",
-        (Naming("PyTorchVideo", partial(names, layers)),),
+        (Naming("PyTorchVideo", partial(names, layers), *PYTORCHVIDEO),),
     )
 
 

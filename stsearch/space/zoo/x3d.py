@@ -12,7 +12,7 @@ from math import ceil
 
 from stsearch.space.blueprint import Blueprint, ClipShape, Definition, Group, Naming, Unit
 from stsearch.space.ops import Act, AvgPool, Conv, Excite, Norm, Ops, Swish
-from stsearch.space.zoo.parts import EPS, HALVE, STAGES, bare, classify, conv
+from stsearch.space.zoo.parts import EPS, HALVE, PYTORCHVIDEO, STAGES, bare, classify, conv
 
 WIDTHS = (24, 48, 96, 192)
 STEM, HEAD, FEATURES = 24, 432, 2048
@@ -101,7 +101,7 @@ def _network(name: str, frames: int, size: int, rate: int, crop: int, factor: fl
         rate,
         partial(plan, factor=factor, window=ceil(crop / 32)),
         "Feichtenhofer, CVPR 2020; PyTorchVideo models/x3d.py",
-        (Naming("PyTorchVideo", partial(names, factor)),),
+        (Naming("PyTorchVideo", partial(names, factor), *PYTORCHVIDEO),),
     )
 
 
