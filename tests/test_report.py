@@ -94,7 +94,7 @@ def record_of(accuracy: float, number: int) -> dict[str, Any]:
 
 def add(
     study: Study, optuna_study: optuna.Study, architecture: Architecture, accuracy: float = 50.0,
-    state: str = "complete", record: Mapping[str, Any] | None = None, **attributes: Any,
+    state: str = "complete", record: Any = None, **attributes: Any,
 ) -> None:  # fmt: skip
     """A trial as a worker leaves it."""
     total = network_cost(architecture, study.target_clip(), 2).total
@@ -383,7 +383,7 @@ def test_the_page_works_offline(written: Path, open_page: Open) -> None:
     assert page.locator("#panel").get_attribute("data-network") == find_network("MC3-18").id
     assert page.locator("#panel .drawing svg").count() == 2, "its drawing and its learning curve"
     dearer = page.get_by_role("button", name="dearer")
-    seen = []
+    seen: list[str] = []
     while page.locator("#panel .steps button", has_text="dearer").is_enabled():
         dearer.focus()
         page.keyboard.press("Enter")

@@ -29,16 +29,17 @@ DRAWN = 600
 """Drawings of dominated networks on the page: each is 13 kB before compression."""
 
 
-def html(report: Report) -> str:
-    """The whole page."""
-    script = script_of("library.js", "report.js")
+def html(report: Report, stamp: str = "") -> str:
+    """The whole page; with a ``stamp`` one that looks for another stamp where it came from, and then renews itself."""
+    script = script_of("library.js", "report.js", *(["live.js"] if stamp else []))
     template = environment().get_template("report.html")
     return template.render(
         **_context(report),
         library=packed_library(),
         script=script,
         style=text_of("report.css"),
-        policy=policy(f"\n{script}\n"),
+        stamp=stamp,
+        policy=policy(f"\n{script}\n", live=bool(stamp)),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stsearch.profiling.against import Disagreement
-from stsearch.report.charts import confusion_counts
+from stsearch.report.charts import Curve, confusion_counts, curves_of
 from stsearch.report.confidence_text import chance_said
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
@@ -69,9 +69,9 @@ class Network:
         return said if self.record.feasible else f"{said}; over the budget"
 
     @property
-    def curves(self) -> list[list[tuple[int, float, float]]]:
+    def curves(self) -> list[Curve]:
         """Of every repeat ``(epoch, training loss, clip top-1 in per cent)``."""
-        return [[(e["epoch"], e["train_loss"], e["clip_top1"]) for e in t["curve"]] for t in self.trainings]
+        return curves_of(self.trainings)
 
     def confusion(self, classes: int) -> npt.NDArray[np.int64] | None:
         """Videos ``(true, predicted)``, summed over repeats; ``None`` where none was kept."""

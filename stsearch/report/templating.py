@@ -41,9 +41,9 @@ def script_of(*names: str) -> Markup:
     return Markup("\n").join(map(text_of, names))
 
 
-def policy(script: str) -> str:
-    """What the page may do: run its own script and the chart library, and fetch nothing."""
-    hashes = f"{script_hash(script)} {library_hash()}"
+def policy(script: str, *, live: bool = False) -> str:
+    """What the page may do: run its own script and the chart library, and fetch nothing; ``live``: from its origin."""
+    hashes = f"{script_hash(script)} {library_hash()}" + ("; connect-src 'self'" if live else "")
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
 
 

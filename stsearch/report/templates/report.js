@@ -20,6 +20,7 @@
   });
 
   // Drawings are unpacked when the first is asked for.
+  const live = document.documentElement.dataset.stamp !== undefined;
   let unpacked = null;
   const drawings = () => unpacked ??= unpack("drawings").then(JSON.parse);
 
@@ -82,8 +83,18 @@
     panel.dataset.network = id;
     for (const row of document.querySelectorAll("tr[data-network]")) row.classList.toggle("chosen", row.dataset.network === id);
     ring(id);
+    if (live && trial !== null) {
+      const link = element("a", "this trial in optuna-dashboard", { href: "/trial/" + trial });
+      about.append(element("p"));
+      about.lastChild.append(link);
+    }
     const svg = typeof DecompressionStream === "function" ? (await drawings())[id] : undefined;
     if (shown !== id) return;
+    if (live && trial !== null && (!svg || !curve(id))) {  // not all are on the page
+      const answer = await fetch("/network?" + new URLSearchParams({ id }));
+      if (shown === id && answer.ok) picture.innerHTML = await answer.text();
+      if (picture.childElementCount || shown !== id) return;
+    }
     if (svg) picture.innerHTML = svg;
     else picture.append(element("p", "No drawing of this network is on the page; its placement is above.", { class: "note" }));
     const learnt = curve(id);
@@ -159,6 +170,25 @@
     for (const details of closed) details.open = false;
     for (const div of divs.values()) Plotly.relayout(div, { width: null, autosize: true });
   });
+
+  // For a page that renews itself: everything that was read off it is read again.
+  globalThis.reportPage = {
+    renewed: async () => {
+      data = read("networks");
+      plots = read("plots");
+      unpacked = null;
+      for (const [name, div] of [...divs]) {
+        const figure = plots[name];
+        if (div.isConnected && figure) Plotly.react(div, figure.data, figure.layout, config);
+        else divs.delete(name);
+      }
+      const id = shown;
+      shown = null;
+      await drawn();
+      await show(data.networks[id] ? id : document.querySelector("tr[data-network]")?.dataset.network);
+      document.documentElement.dataset.renewed = document.documentElement.dataset.stamp;
+    },
+  };
 
   if (panel) show(panel.dataset.network);
   drawn().then(go, (error) => {
