@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from stsearch.errors import UserError
 from stsearch.report.axes import STYLES, axes_of, kept_within, placement_class, staircase
@@ -18,6 +20,7 @@ from stsearch.report.labels import overlap, place_labels
 from stsearch.report.paper import Paper, paper_beside, paper_figure
 from stsearch.report.pareto import Lazy, Pareto, Waiting, published
 from stsearch.report.plot import _NARROW, _PANEL, STOPPED, _labelled, _matplotlib, figure, plot
+from stsearch.report.tables import print_pareto
 from stsearch.search.metrics import direction_of
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
@@ -258,6 +261,10 @@ def test_networks_that_halving_stopped_are_drawn_and_named() -> None:
     assert list(trace.customdata) == [record.architecture]
     assert "stopped early, after epoch 3" in trace.hovertext[0]
     assert (f"{record.network} (stopped)", record) in _labelled(result)
+    text = io.StringIO()
+    print_pareto(result, Console(file=text, width=200))
+    (row,) = [line for line in text.getvalue().splitlines() if line.startswith(f" {record.network} ")][-1:]
+    assert row.rstrip().endswith("- (stopped early, after epoch 3)")
 
 
 def test_a_name_that_has_room_only_on_another_one_is_left_out() -> None:
