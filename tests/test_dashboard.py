@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
+import optuna
 import pytest
 
 from stsearch.errors import WorldError
@@ -26,7 +30,7 @@ from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.session import interrupt, open_session
 from stsearch.search.spec import load_study
 from stsearch.search.state import State
-from stsearch.search.storage import open_study
+from stsearch.search.storage import open_storage, open_study
 from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
 from tests.conftest import on_sqlite
@@ -62,12 +66,12 @@ def study(tiny: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> StoredS
 
 @contextlib.contextmanager
 def served(stored: StoredStudy) -> Iterator[str]:
-    """The address of a running dashboard."""
+    """The address of a running dashboard's page of the study in optuna-dashboard."""
     server, address = serve(stored, 0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield address
+        yield f"{address}dashboard/studies/{stored.study_id}"
     finally:
         server.shutdown()
         server.server_close()
@@ -234,3 +238,80 @@ def test_what_a_browser_shows(study: StoredStudy, address: str, open_page: Open)
     page.get_by_text("the <b>loss</b> is nan").first.wait_for()
     assert not visit.left
     assert not [text for text in visit.errors if "WebGL" not in text and "GPU" not in text]
+
+
+@pytest.fixture
+def ours(address: str) -> str:
+    """The address of our page."""
+    return address.partition("dashboard/")[0]
+
+
+def test_our_page_is_there_without_optuna_dashboard() -> None:
+    """Which takes seconds to load: it is behind the page, for those who ask for it."""
+    slow = "('optuna', 'torch', 'plotly', 'matplotlib')"
+    code = f"import sys, stsearch.report.dashboard; print([name for name in {slow} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_our_page_comes_first_and_renews_itself(tiny: Path, study: StoredStudy, ours: str, open_page: Open) -> None:
+    visit = open_page(ours, width=1280)
+    page = visit.page
+    page.wait_for_selector("html[data-ready]")
+    assert page.locator("#plot-front .main-svg").count() > 0
+    page.get_by_role("button", name="Open all").click()
+    before = page.locator("#table tbody tr").count()
+    assert before >= 12
+    page.locator("#table button.show", has_text="R3D-18").first.click()
+    page.wait_for_selector("#panel .drawing svg[aria-label^='R3D-18']")
+    page.evaluate("window.same = true")
+    stamp = page.evaluate("document.documentElement.dataset.stamp")
+    networks = ["search.start_with=paper-all", "budget.gmacs=1.6", "search.trials=14"]
+    work(open_session(load_study(str(tiny), networks), quiet), quiet)
+    page.wait_for_function("old => (document.documentElement.dataset.renewed ?? old) !== old", arg=stamp)
+    assert page.evaluate("window.same"), "without loading it anew"
+    assert page.locator("#panel").get_attribute("data-network") == NETWORKS["R3D-18"].id, "what was chosen is kept"
+    assert page.locator("details.section[open]").count() == page.locator("details.section").count()
+    known = json.loads(page.locator("#networks").text_content() or "")["networks"]
+    trained = read_study("tiny")
+    assert len(known) == len(trained.complete) + 1, "the new ones too, and R2D, outside the space"
+    page.locator("#panel a", has_text="optuna-dashboard").click()
+    page.get_by_text("Over the budget").wait_for()
+    assert visit.left == []
+
+
+def test_curves_of_a_network_that_is_not_on_the_page_are_fetched(study: StoredStudy, ours: str) -> None:
+    (record,) = study.records(study.complete[:1])
+    status, body, kind = get(f"{ours}network?id={quote(record.architecture)}")
+    assert (status, kind) == (200, "text/html; charset=utf-8")
+    pictures = ElementTree.fromstring(f"<all>{body.decode()}</all>")  # noqa: S314 - our own file
+    assert [picture.get("aria-label", "").endswith("learning curve") for picture in pictures] == [False, True]
+    assert get(f"{ours}network?id=none")[0] == 404
+    assert get(ours, Host="evil.example:80")[0] == 403
+
+
+def test_studies_of_repeats_and_audits_are_behind_it_and_no_others(study: StoredStudy, address: str) -> None:
+    storage = open_storage(study.url)
+    for name in ("tiny:repeats", "tiny/audit-1", "tinyother"):
+        optuna.create_study(storage=storage, study_name=name)
+    host = address.partition("/dashboard")[0]
+    found = json.loads(get(f"{host}/api/studies")[1])["study_summaries"]
+    assert {one["study_name"] for one in found} == {"tiny", "tiny:repeats", "tiny/audit-1"}
+    numbers = {one["study_name"]: one["study_id"] for one in found}
+    assert get(f"{host}/api/studies/{numbers['tiny/audit-1']}")[0] == 200
+    assert get(f"{host}/api/studies/{max(numbers.values()) + 1}")[0] == 404
+
+
+def test_the_title_of_our_figure_is_not_under_its_tools(address: str, open_page: Open) -> None:
+    page = open_page(address, width=1500, height=1200).page
+    page.get_by_text("front beside the paper's networks").wait_for()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.js-plotly-plot')].some(p => p.querySelector('.gtitle')?.textContent"
+        ".startsWith('Front beside') && p.querySelector('.modebar'))"
+    )
+    title, tools = page.evaluate(
+        "() => { const p = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.querySelector('.gtitle')"
+        "?.textContent.startsWith('Front beside')); return ['.gtitle', '.modebar-group'].map(s => { const r = "
+        "p.querySelector(s).getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; }); }"
+    )
+    assert title[2] <= tools[0] or tools[2] <= title[0] or title[3] <= tools[1] or tools[3] <= title[1]

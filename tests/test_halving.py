@@ -517,6 +517,9 @@ def test_stopped_networks_are_said_to_be_stopped(whole: Whole) -> None:
     assert pareto.as_dict()["halving"]["clips_saved"] == found.saved
     assert report.standing == ""
     assert report.effort.total == pytest.approx(sum(t.user_attrs["seconds"] for t in trials)), "the stopped among them"
+    assert [(one.record.trial, one.epoch) for one in pareto.waiting] == [
+        (stop.trial, trials[stop.trial].user_attrs[STOPPED]) for stop in found.stopped
+    ]
     assert all(said in text for text in (html(report), markdown(report), study_note(stored, pareto)))
     stop = trials[found.stopped[0].trial]
     assert found.stopped[0].reason.startswith(f"stopped at epoch {stop.user_attrs[STOPPED]} of 4: ")

@@ -49,6 +49,9 @@ def test_the_wheel_holds_studies_and_spaces_and_types(tmp_path: Path) -> None:
     shipped = {f"stsearch/shipped/{kind}/{name}.yaml" for kind in ("studies", "search_spaces") for name in names(kind)}
     assert {name for name in listed if name.startswith("stsearch/shipped/")} == shipped
     assert "stsearch/py.typed" in listed
+    charts = {"stsearch/report/plotlyjs/plotly-basic.min.js", "stsearch/report/plotlyjs/LICENSE"}
+    assert charts <= listed, "the library of the report's plots, with its licence"
+    assert any(name.endswith(".dist-info/licenses/stsearch/report/plotlyjs/LICENSE") for name in listed)
     inside.extractall(tmp_path / "installed")
     code = "from stsearch.search.spec import load_study; print(load_study('quickstart').space.size)"
     ran = subprocess.run(

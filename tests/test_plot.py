@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from stsearch.errors import UserError
-from stsearch.report.axes import STYLES, axes_of, placement_class, staircase
+from stsearch.report.axes import STYLES, axes_of, kept_within, placement_class, staircase
 from stsearch.report.labels import overlap, place_labels
 from stsearch.report.paper import Paper, paper_beside, paper_figure
-from stsearch.report.pareto import Pareto, published
-from stsearch.report.plot import _NARROW, _PANEL, _labelled, _matplotlib, plot
+from stsearch.report.pareto import Lazy, Pareto, Waiting, published
+from stsearch.report.plot import _NARROW, _PANEL, STOPPED, _labelled, _matplotlib, figure, plot
+from stsearch.report.tables import print_pareto
 from stsearch.search.metrics import direction_of
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS, find_network
 from tests.conftest import Cli
+
+if TYPE_CHECKING:
+    from tests.browser import Open
+
+pytest_plugins = ["tests.browser"]
 
 
 @pytest.mark.parametrize(
@@ -184,8 +192,8 @@ def test_the_papers_front_is_drawn_unless_it_is_not_wanted(tmp_path: Path, suffi
         file = tmp_path / f"{wanted}{suffix}"
         with matplotlib.rc_context({"svg.fonttype": "none"}):
             plot(studied(), file, with_paper=wanted)
-        texts.append(file.read_text().rpartition("Plotly.newPlot")[2])
-        sizes.append(re.findall(r'<svg [^>]*width="([\d.]+)pt"|"domain":\[0,([\d.]+)\]', texts[-1]))
+        texts.append(file.read_text().rpartition('id="plots">')[2])
+        sizes.append(re.findall(r'<svg [^>]*width="([\d.]+)pt"|"domain": \[0, ([\d.]+)\]', texts[-1]))
     assert "Tran et al., CVPR 2018, Table 2" in texts[0]
     assert "Table 2" not in texts[1]
     assert [text.count("R(2+1)D-18") > 0 for text in texts] == [True, True]
@@ -204,3 +212,87 @@ def test_no_paper_goes_with_a_plot(cli: Cli) -> None:
     ran = cli("pareto", "published", "--no-paper")
     assert (ran.returncode, ran.stderr.strip()) == (2, "stsearch: --no-paper goes with --plot")
     assert cli("pareto", "published", "--no-paper", "--plot", "front.svg").returncode == 0
+
+
+def drawn_at(*accuracies: float, waiting: tuple[Waiting, ...] = ()) -> Pareto:
+    """A study whose front has these accuracies over the costs of the paper's first networks."""
+    table = published(16)
+    cheap = sorted(table.references, key=lambda record: record.metrics["gmacs"])
+    records = tuple(
+        replace(record, trial=number, metrics={**record.metrics, "video_top1": accuracy})
+        for number, (record, accuracy) in enumerate(zip(cheap, accuracies, strict=False))
+    )
+    waits: Lazy[tuple[Waiting, ...]] = Lazy(lambda: waiting)
+    return replace(table, study="mine", references=records, front=records, others=Lazy(lambda: ()), waits=waits)
+
+
+@pytest.mark.parametrize("accuracies", [(0.0, 50.0, 100.0), (97.0, 98.0, 100.0), (0.0, 1.0, 2.0), (50.0,)])
+def test_axes_hold_nothing_that_cannot_be(accuracies: tuple[float, ...]) -> None:
+    result = drawn_at(*accuracies)
+    axes = axes_of(result)
+    ax = _matplotlib(result, axes)[0].axes[0]
+    low, high = ax.get_ylim()
+    assert 0 <= low <= min(accuracies)
+    assert max(accuracies) <= high <= 100
+    assert ax.get_xlim()[0] >= 0
+    page = figure(result)
+    assert 0 <= page.layout.yaxis.range[0] < page.layout.yaxis.range[1] <= 100
+
+
+def test_a_metric_below_zero_keeps_its_room() -> None:
+    assert kept_within("score", (-7.0, 3.0), [-5.0, 2.0]) == (-7.0, 3.0)
+    assert kept_within("video_top1", (-7.0, 103.0), [2.0, 99.0]) == (0.0, 100.0)
+    assert kept_within("gmacs", (-7.0, 103.0), [2.0, 99.0]) == (0.0, 103.0)
+
+
+@pytest.mark.parametrize(("accuracies", "lines"), [((50.0,), 0), ((40.0, 60.0), 1)])
+def test_a_front_of_one_point_is_no_line(accuracies: tuple[float, ...], lines: int) -> None:
+    result = drawn_at(*accuracies)
+    assert sum(trace.name == "front" for trace in figure(result).data) == lines
+    drawn = _matplotlib(result, axes_of(result))[0]
+    told = [text.get_text() for legend in drawn.legends for text in legend.get_texts()]
+    assert told.count("front") == lines
+
+
+def test_networks_that_halving_stopped_are_drawn_and_named() -> None:
+    record = replace(published(16).references[4], trial=9)
+    result = drawn_at(40.0, 60.0, waiting=(Waiting(record, 3),))
+    (trace,) = [trace for trace in figure(result).data if trace.name == STOPPED]
+    assert list(trace.customdata) == [record.architecture]
+    assert "stopped early, after epoch 3" in trace.hovertext[0]
+    assert (f"{record.network} (stopped)", record) in _labelled(result)
+    text = io.StringIO()
+    print_pareto(result, Console(file=text, width=200))
+    (row,) = [line for line in text.getvalue().splitlines() if line.startswith(f" {record.network} ")][-1:]
+    assert row.rstrip().endswith("- (stopped early, after epoch 3)")
+
+
+def test_a_name_that_has_room_only_on_another_one_is_left_out() -> None:
+    figure = Figure(figsize=(2.2, 1.2), layout="constrained")
+    ax = figure.add_subplot()
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    points = [(0.5, 0.5)] * 30
+    labels = place_labels(figure, ax, [(f"rMC{n}-18", point) for n, point in enumerate(points)], points[:1], [])
+    assert 0 < len(labels) < 30
+    for number, label in enumerate(labels):
+        assert overlap(label.box, np.array([other.box.extents for other in labels[:number]]).reshape(-1, 4)) == 0
+
+
+@pytest.mark.slow
+def test_the_page_of_a_plot_works_offline_and_is_small(tmp_path: Path, open_page: Open) -> None:
+    plot(studied(), tmp_path / "front.html")
+    assert (tmp_path / "front.html").stat().st_size < 1_200_000
+    visit = open_page((tmp_path / "front.html").as_uri(), 1000)
+    visit.page.wait_for_selector("html[data-ready]")
+    assert visit.page.locator("#plot-figure .main-svg").count() > 0
+    boxes = visit.page.evaluate(
+        "[...document.querySelectorAll('.annotation')].filter(a => a.style.visibility !== 'hidden')"
+        ".map(a => a.querySelector('.annotation-text-g').getBoundingClientRect()).map(r => [r.left, r.top, r.right, "
+        "r.bottom])"
+    )
+    assert len(boxes) > 8
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[:number]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    assert (visit.errors, visit.left) == ([], [])

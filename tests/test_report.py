@@ -22,12 +22,26 @@ from stsearch.errors import UserError
 from stsearch.report import collect
 from stsearch.report import html as page_writer
 from stsearch.report.collect import report_of
-from stsearch.report.html import html, strip
+from stsearch.report.confidence_text import shown_volume
+from stsearch.report.effort import duration
+from stsearch.report.html import html
+from stsearch.report.library import library_version, packed_library
 from stsearch.report.markdown import markdown
-from stsearch.report.page import duration
+from stsearch.report.records import Table
+from stsearch.report.sections import classes
+from stsearch.report.strips import strip
 from stsearch.report.words import plain, table
 from stsearch.report.write import render, write_report
-from stsearch.search.attributes import ARCHITECTURE, CONSTRAINT, NETWORK, RECORD, REFERENCE_POINT, SPEC
+from stsearch.search.attributes import (
+    ARCHITECTURE,
+    CONSTRAINT,
+    NETWORK,
+    RECORD,
+    REFERENCE_POINT,
+    REPEAT_OF,
+    REPEATS,
+    SPEC,
+)
 from stsearch.search.metrics import direction_of
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.records import plain as as_json
@@ -37,9 +51,11 @@ from stsearch.search.state import State
 from stsearch.search.storage import open_storage
 from stsearch.search.worker import work
 from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.published import find_network, name_of
 from stsearch.stats.front import hypervolume, minimised
+from stsearch.stats.proportions import difference
 from tests.conftest import TINY
 
 if TYPE_CHECKING:
@@ -79,7 +95,7 @@ def record_of(accuracy: float, number: int) -> dict[str, Any]:
 
 def add(
     study: Study, optuna_study: optuna.Study, architecture: Architecture, accuracy: float = 50.0,
-    state: str = "complete", **attributes: Any,
+    state: str = "complete", record: Any = None, **attributes: Any,
 ) -> None:  # fmt: skip
     """A trial as a worker leaves it."""
     total = network_cost(architecture, study.target_clip(), 2).total
@@ -93,7 +109,7 @@ def add(
         values=[metrics[name] for name in study.spec.objectives] if state == "complete" else None,
         user_attrs={**known, **metrics},
         system_attrs={
-            RECORD: record_of(accuracy, number),
+            RECORD: record or record_of(accuracy, number),
             **{f"{CONSTRAINT}{name}": metrics[name] - cap for name, cap in study.spec.budget.items()},
         },
     )
@@ -226,7 +242,7 @@ def test_running_failed_pruned_and_over_budget(tmp_path: Path, database: str) ->
     page = html(report)
     assert "1 network pruned, that is not trained, or not to the end; 30 s went into finding that out." in page
     assert "an estimate" in page
-    assert 'the loss is nan in epoch 0 <span class="note">(3 networks, with other figures)' in page
+    assert "the loss is nan in epoch 0 (3 networks, with other figures)" in page
 
 
 def test_constraints_leave_an_empty_front(tmp_path: Path) -> None:
@@ -252,7 +268,7 @@ def test_latency_is_held_against_flops_also_of_pruned_networks(tmp_path: Path) -
     assert report.latency.n == 12
     page = html(report)
     assert 'id="plot-latency"' in page
-    assert 'not trained: latency_ms 30, budget 25 <span class="note">(4 networks, with other figures)' in page
+    assert "not trained: latency_ms 30, budget 25 (4 networks, with other figures)" in page
     assert "latency (ms)" in markdown(report)
 
 
@@ -265,7 +281,7 @@ def test_of_many_networks_some_are_drawn_and_the_page_says_so(tmp_path: Path, mo
         add(study, made, study.space.architecture(index), 99.0 if index == 0 else 40.0, gmacs=1 + index / 100)
     report = report_of(stored(made))
     assert [record.trial for record in report.pareto.dominated] == [1, 5, 9, 13, 17]
-    page = html(report)
+    page = html(report).replace("&#39;", "'")
     assert "Of 21 networks the front, the paper's and 5 evenly chosen others are drawn." in page
     data = json.loads(page.split('id="networks">')[1].split("</script>")[0])
     assert len(data["networks"]) == 7, "one is on the front, f-R2D is the paper's"
@@ -347,13 +363,17 @@ def test_the_page_works_offline(written: Path, open_page: Open) -> None:
     visit = opened(open_page, written)
     page = visit.page
     page.context.set_offline(True)
+    assert page.locator("details[open]").count() == 0, "the answer alone"
+    page.get_by_role("button", name="Open all").click()
     for name in ("front", "forest", "growth"):
+        page.locator(f"#plot-{name} .main-svg").first.wait_for()
         assert page.locator(f"#plot-{name} .main-svg").count() > 0, name
     heads = page.locator("#table thead th")
     gmacs = [heads.nth(n).inner_text() for n in range(heads.count())].index("multiply-adds (GMACs)")
     button = heads.nth(gmacs).locator("button")
     button.click()
     rising = [float(text) for text in column(visit, gmacs)]
+    assert len(rising) == 13
     assert rising == sorted(rising)
     assert heads.nth(gmacs).get_attribute("aria-sort") == "ascending"
     button.focus()
@@ -362,6 +382,17 @@ def test_the_page_works_offline(written: Path, open_page: Open) -> None:
     page.locator("#table tbody button", has_text="MC3-18").first.click()
     page.wait_for_selector("#panel .drawing svg[aria-label^='MC3-18']")
     assert page.locator("#panel").get_attribute("data-network") == find_network("MC3-18").id
+    assert page.locator("#panel .drawing svg").count() == 2, "its drawing and its learning curve"
+    dearer = page.get_by_role("button", name="dearer")
+    seen: list[str] = []
+    while page.locator("#panel .steps button", has_text="dearer").is_enabled():
+        dearer.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function("id => document.getElementById('panel').dataset.network !== id",
+                               arg=seen[-1] if seen else find_network("MC3-18").id)  # fmt: skip
+        seen.append(str(page.locator("#panel").get_attribute("data-network")))
+    costs = [network_cost(find_network(key), ClipShape(3, 8, 32, 32), 2).total.macs for key in seen]
+    assert costs == sorted(costs)
     calm(visit)
 
 
@@ -384,7 +415,7 @@ def test_pointing_at_a_network_shows_it_and_a_click_keeps_it(written: Path, open
         page.mouse.move(x - 3, y)
         page.mouse.move(x, y)
         page.wait_for_timeout(300)
-        return page.locator(f"#panel[data-network='{identity}'] .drawing svg").count() == 1
+        return page.locator(f"#panel[data-network='{identity}'] .drawing svg").count() >= 1
 
     for identity in wanted:
         assert any(point(identity) for _ in range(60))
@@ -432,11 +463,12 @@ def test_hostile_texts_are_only_texts(tmp_path: Path, open_page: Open) -> None:
     visit = opened(open_page, file)
     page = visit.page
     assert page.locator("h1").inner_text() == HOSTILE
+    page.get_by_role("button", name="Open all").click()
     assert page.locator("#lost li").first.inner_text().startswith(HOSTILE)
     page.locator("#table tbody button").first.click()
     page.wait_for_selector("#panel .drawing svg")
     assert page.locator("img[src='x']").count() == 0
-    assert page.locator("script").count() == 5, "the page's own"
+    assert page.locator("script").count() == 6, "the page's own, and the library unpacked"
     page.wait_for_timeout(200)
     calm(visit)
 
@@ -449,3 +481,119 @@ def test_pages_without_a_front_work_too(tmp_path: Path, open_page: Open) -> None
     write_report(stored(made), tmp_path / "one.html")
     for name in ("empty", "one"):
         calm(opened(open_page, tmp_path / f"{name}.html"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 700, 1280])
+def test_names_in_the_plot_do_not_lie_on_one_another(written: Path, open_page: Open, width: int) -> None:
+    visit = opened(open_page, written, width)
+    boxes = visit.page.evaluate(
+        "[...document.querySelectorAll('#plot-front .annotation')].filter(a => a.style.visibility !== 'hidden')"
+        ".map(a => a.querySelector('.annotation-text-g').getBoundingClientRect()).map(r => [r.left, r.top, r.right, "
+        "r.bottom])"
+    )
+    assert len(boxes) > 2
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        for other in boxes[:number]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    calm(visit)
+
+
+@pytest.mark.slow
+def test_an_address_with_the_name_of_a_section_opens_it(written: Path, open_page: Open) -> None:
+    visit = open_page(f"{written.resolve().as_uri()}#growth")
+    visit.left.clear()  # the fragment is no other page
+    visit.page.wait_for_selector("html[data-ready]")
+    visit.page.locator("#plot-growth .main-svg").first.wait_for()
+    assert visit.page.locator("details.section[open]").count() == 1
+    calm(visit)
+
+
+# What it is made of
+
+
+@pytest.mark.slow
+def test_the_page_is_small_and_answers_first(trained: StoredStudy, written: Path) -> None:
+    assert written.stat().st_size < 1_200_000
+    report = report_of(trained)
+    assert 1 <= len(report.answer) <= 3
+    assert all(sentence.endswith(".") and ". " not in sentence for sentence in report.answer)
+    page = written.read_text()
+    assert page.index(report.answer[0].split("±")[0]) < page.index('id="plot-front"') < page.index("<details")
+
+
+def test_the_chart_library_is_the_one_that_figures_are_made_for() -> None:
+    """As published: its version is that of the library that plotly, which writes the figures, brings along."""
+    from plotly.offline import get_plotlyjs_version
+
+    assert library_version().split(".")[0] == get_plotlyjs_version().split(".")[0]
+    text = gzip.decompress(base64.b64decode(packed_library())).decode()
+    assert text.startswith(f"/**\n* plotly.js (basic - minified) v{library_version()}\n")
+    assert "Licensed under the MIT license" in text[:300]
+    assert "</script" not in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [  # table II of Newcombe (1998), method 10
+        ((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090), ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926), ((0, 10), (0, 20), -0.1611, 0.2775), ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)  # fmt: skip
+def test_differences_of_shares(first: tuple[int, int], second: tuple[int, int], low: float, high: float) -> None:
+    (a, m), (b, n) = first, second
+    assert difference(a / m, m, b / n, n) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_classes_differ_by_so_many_videos_however_often_they_were_trained(tmp_path: Path) -> None:
+    """Three videos right of three against none of three, in one training or in two: the interval is the same."""
+    said = []
+    for repeats in (1, 2):
+        folder = tmp_path / str(repeats)
+        folder.mkdir()
+        study, made = begin(folder)
+        for network, right, accuracy in (("f-R2D-18", 0, 40.0), ("R3D-18", 3, 90.0)):
+            record = record_of(accuracy, 0)
+            confusion = [[0, 0, right], [0, 1, 3 - right], [1, 1, 2]]
+            record["trainings"] = repeats * [{**record["trainings"][0], "confusion": confusion}]
+            add(study, made, find_network(network), accuracy, record=record)
+        report = report_of(stored(made))
+        (table,) = [part for part in classes(report).parts if isinstance(part, Table)]
+        said.append([[cell.text for cell in row.cells] for row in table.rows])
+    assert said[0] == said[1]
+    low, high = (f"{100 * end:+.0f}" for end in difference(1, 3, 0, 3))
+    assert said[0][0] == ["left", "3", "0.0", "100.0", f"+100 ({low} to {high})"]
+
+
+def test_repeats_are_inside_its_period(tmp_path: Path) -> None:
+    study, made = begin(tmp_path)
+    add(study, made, find_network("MC3-18"), 60.0)
+    again = optuna.create_study(storage=made._storage, study_name=made.study_name + REPEATS, directions=["maximize"])
+    known = {REPEAT_OF: 0, "video_top1": 62.0, "clip_top1": 61.0, "seconds": 2.0}
+    late = create_trial(state=TrialState.COMPLETE, value=62.0, user_attrs=known)
+    late.datetime_start, late.datetime_complete = datetime(2026, 1, 31, 13), datetime(2026, 1, 31, 14, 30)
+    again.add_trial(late)
+    report = report_of(stored(made))
+    assert report.effort.repeats == 1
+    assert report.effort.when == "2026-01-31 12:00 to 14:30 UTC"
+    assert report.effort.span == 2.5 * 3600
+
+
+@pytest.mark.parametrize(
+    ("volume", "interval", "said"),
+    [
+        (522.969, (497.18, 549.69), "523 % x GMACs (95 % interval of the true one 497 to 550)"),
+        (5229.69, (4000.0, 6000.0), "5200 % x GMACs (95 % interval of the true one 4000 to 6000)"),
+        (5.22969, (5.17, 5.2944), "5.23 % x GMACs (95 % interval of the true one 5.17 to 5.29)"),
+    ],
+)
+def test_a_hypervolume_has_its_unit_and_the_digits_that_its_interval_deserves(
+    tmp_path: Path, volume: float, interval: tuple[float, float], said: str
+) -> None:
+    study, made = begin(tmp_path)
+    for number in range(4):
+        add(study, made, study.space.architecture(number), 40.0 + number)
+    pareto = report_of(stored(made)).pareto
+    assert pareto.confidence is not None
+    pareto = replace(pareto, hypervolume=volume, confidence=replace(pareto.confidence, hypervolume=interval))
+    assert shown_volume(pareto) == said

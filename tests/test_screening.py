@@ -425,7 +425,7 @@ def test_screened_networks_are_said_to_be_screened_out(whole: Whole) -> None:
     text = io.StringIO()
     print_pareto(front, Console(file=text, width=200))
     assert f"4 networks trained; {said}" in text.getvalue()
-    shown = (html(report), markdown(report), study_note(stored, front), report.result)
+    shown = (html(report), markdown(report), study_note(stored, front))
     assert all(said in one for one in shown)
     assert whole.out[0].user_attrs[REASON] in shown[0]
     assert (report.loss.pruned, len(report.loss.screened), report.standing) == ((), count, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -17,12 +16,10 @@ from stsearch.errors import writable
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port on 127.0.0.1 [default: any free one].")
 @click.option("--open", "browse", is_flag=True, help="Open it in the browser.")
 def dashboard(study: str, storage: str | None, port: int, browse: bool) -> None:
-    """Look into STUDY with optuna-dashboard, also while it runs; only this machine can see it."""
+    """Look into STUDY in the browser, also while it runs; only this machine can see it."""
     from stsearch.report.dashboard import serve
     from stsearch.search.reading import read_study
 
-    if hasattr(os, "nice"):
-        os.nice(10)  # a training on this machine comes first
     server, address = serve(read_study(study, storage), port)
     click.echo(f"dashboard of {study}: {address}  (Ctrl-C ends it)")
     if browse:

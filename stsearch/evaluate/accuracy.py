@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from stsearch.stats.proportions import wilson
+
 
 def video_accuracies(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int] = ()) -> dict[str, Any]:
     """What a training remembers of its videos: ``video_top1``, ``video_top5``, ``per_class`` and ``confusion``.
@@ -37,11 +39,8 @@ def interval(share: float, videos: int) -> tuple[float, float]:
 
     It says how far other videos like these may differ, not another training.
     """
-    z2 = 1.959964**2
-    p = share / 100
-    centre = (p + z2 / (2 * videos)) / (1 + z2 / videos)
-    half = (z2 * (p * (1 - p) / videos + z2 / (4 * videos**2))) ** 0.5 / (1 + z2 / videos)
-    return max(0.0, 100 * (centre - half)), min(100.0, 100 * (centre + half))
+    low, high = wilson(share / 100, videos)
+    return 100 * low, 100 * high
 
 
 def order_top1(probabilities: torch.Tensor, labels: torch.Tensor, opposite: Sequence[int]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stsearch.report.canvas import svg
-from stsearch.report.charts import confusion_counts, confusion_matrix, learning_curve
+from stsearch.report.charts import confusion_counts, confusion_matrix, curves_of, learning_curve
 from stsearch.report.draw import drawing
 from stsearch.report.notes import cost_table
 from stsearch.search.attributes import ARCHITECTURE, NETWORK, RECORD
@@ -57,10 +57,7 @@ def _drawing(trial: Trial) -> str:
 
 
 def _curve(trial: Trial) -> str:
-    curves = [
-        [(point["epoch"], point["train_loss"], point["clip_top1"]) for point in training["curve"]]
-        for training in trial.record["trainings"]
-    ]
+    curves = curves_of(trial.record["trainings"])
     return svg(learning_curve(curves, f"{trial.network}, trial {trial.number}"))
 
 

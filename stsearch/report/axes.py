@@ -82,6 +82,14 @@ def axes_of(pareto: Pareto) -> FrontAxes:
     return FrontAxes(first, second)
 
 
+def kept_within(name: str, limits: tuple[float, float], values: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis that hold no figure which ``name`` cannot have: shares are 0 to 100 %, most others above 0."""
+    low, high = sorted(limits)
+    if min(values, default=0.0) >= 0:
+        low = max(low, 0.0)
+    return low, min(high, 100.0) if METRICS[name].unit == "%" else high
+
+
 def staircase(records: Sequence[Record], axes: FrontAxes) -> list[tuple[float, float]]:
     """Points of ``records`` that no other dominates in these two axes, by x; with two objectives, all of a front's."""
     values = [axes.point(record) for record in records]

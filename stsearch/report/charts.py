@@ -187,6 +187,11 @@ def _usable(value: float) -> bool:
     return isfinite(value) and abs(value) < _HUGE
 
 
+def curves_of(trainings: Iterable[Mapping[str, Any]]) -> list[Curve]:
+    """One curve for each training of a record."""
+    return [[(e["epoch"], e["train_loss"], e["clip_top1"]) for e in training["curve"]] for training in trainings]
+
+
 def confusion_counts(trainings: Iterable[Mapping[str, Any]], classes: int) -> npt.NDArray[np.int64]:
     """Videos ``(classes, classes)`` by true and predicted class, summed over the trainings of a record."""
     counts = np.zeros((classes, classes), dtype=np.int64)

@@ -16,7 +16,8 @@ from stsearch import __version__
 from stsearch.errors import UserError
 from stsearch.profiling.against import disagreement
 from stsearch.report.effects import Effects
-from stsearch.report.page import MOST, Effort, Loss, Network, Report
+from stsearch.report.effort import Effort, Loss
+from stsearch.report.page import MOST, Network, Report
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
 from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
@@ -95,7 +96,8 @@ def _thinned(stored: StoredStudy, pareto: Pareto) -> Pareto:
 
 def _details(stored: StoredStudy, pareto: Pareto) -> dict[str, Mapping[str, Any]]:
     """Architecture to full record, for the front and the paper's networks."""
-    chosen = {r.architecture: r for r in (*pareto.references, *pareto.front) if r.trial is not None}
+    halted = [waiting.record for waiting in pareto.waiting if waiting.paper]
+    chosen = {r.architecture: r for r in (*pareto.references, *pareto.front, *halted) if r.trial is not None}
     found = stored.details(_rows_of(stored, chosen.values()))
     return {**stored.reference_details(), **dict(zip(chosen, found, strict=True))}
 
@@ -110,6 +112,10 @@ def _networks(pareto: Pareto, details: Mapping[str, Mapping[str, Any]]) -> Itera
         if record.architecture not in on_front:
             by = tuple(trials[name] for name in pareto.dominated_by(record))
             yield Network(record, False, True, by, details.get(record.architecture, {}))
+    for waiting in pareto.waiting:
+        if waiting.paper:
+            record, known = waiting.record, details.get(waiting.record.architecture, {})
+            yield Network(record, False, True, (), known, stopped_at=waiting.epoch)
 
 
 def _effects(
@@ -160,8 +166,9 @@ def _effort(
     further = [repeat for found in stored.repeats.values() for repeat in found if not repeat.audit]
     halted = stored.rows(State.STOPPED)
     pieces = stored.attributes(["seconds"], halted) if len(halted) else []
-    first = min(filter(None, began), default="")
-    last = max(filter(None, ended), default="")
+    again = stored.repeated()
+    first = min(filter(None, (*began, again[0])), default="")
+    last = max(filter(None, (*ended, again[1])), default="")
     return Effort(
         trainings=len(trainings),
         seconds=float(sum(seconds)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor, log10, prod
 
 from stsearch.report.confidence import Certainty, Confidence, Noise
 from stsearch.report.pareto import Pareto
@@ -153,8 +154,22 @@ def about_luck(pareto: Pareto) -> str:
 
 
 def shown_volume(pareto: Pareto) -> str:
-    """The hypervolume, with its interval where that is known."""
+    """``523 % x GMACs (95 % interval of the true one 497 to 550)``: as many digits as the interval deserves."""
+    scale, unit = volume_scale(pareto), volume_unit(pareto)
+    volume = pareto.hypervolume / scale
     if pareto.confidence is None:
-        return f"{pareto.hypervolume:.6g}"
-    low, high = pareto.confidence.hypervolume
-    return f"{pareto.hypervolume:.6g} (95 % interval of the true one {low:.5g} to {high:.5g})"
+        return f"{volume:.4g} {unit}"
+    low, high = (end / scale for end in pareto.confidence.hypervolume)
+    digits = 1 - floor(log10(high - low)) if high > low else 3
+    said, *ends = (f"{round(end, digits):.{max(0, digits)}f}" for end in (volume, low, high))
+    return f"{said} {unit} (95 % interval of the true one {' to '.join(ends)})"
+
+
+def volume_unit(pareto: Pareto) -> str:
+    """``% x GMACs``: its objectives' multiplied."""
+    return " x ".join(METRICS[name].unit for name in pareto.objectives)
+
+
+def volume_scale(pareto: Pareto) -> float:
+    """What a hypervolume is divided by to be in that unit."""
+    return prod(METRICS[name].scale for name in pareto.objectives)

@@ -1,42 +1,35 @@
-"""``stsearch dashboard``: optuna-dashboard on 127.0.0.1, telling the truth about a study.
+"""``stsearch dashboard``: our page of a study on 127.0.0.1, renewed while it runs, and optuna-dashboard behind it.
 
-One of its answers is given here instead, with its own serialisers: that for a whole study. There
-the optimal trials are those of our front (Optuna's forgets constraints, and is quadratic for three
-objectives), and every trial has a note without a search through all notes for each.
+optuna-dashboard is loaded when it is first asked for, so that the page is there at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from socketserver import ThreadingMixIn
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import optuna_dashboard
-from optuna.trial import FrozenTrial
-from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
-from optuna_dashboard._inmemory_cache import get_cached_extra_study_property
-from optuna_dashboard._serializer import serialize_study_detail
-from optuna_dashboard._storage import get_trials
-
 from stsearch.errors import StsearchError, UserError
-from stsearch.report.shown import Files, ShownStorage
+from stsearch.report.live_page import LivePage
 from stsearch.search.reading import StoredStudy
-from stsearch.search.storage import open_storage
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 HOST = "127.0.0.1"
 _STUDY = re.compile(r"/api/studies/(\d+)/?")
+_TRIAL = re.compile(r"/trial/(\d+)")
 _NOTE = re.compile(r"/api/studies/\d+(/\d+)?/note/?")
 
 
-def application(stored: StoredStudy) -> App:
-    """The dashboard of one study as a WSGI application."""
-    storage = ShownStorage(open_storage(stored.url, to_write=False), stored.name, stored.url)
-    dashboard: Any = optuna_dashboard.wsgi(storage, artifact_store=Files(storage))
+def application(stored: StoredStudy, ours: LivePage | None = None) -> App:
+    """The dashboard of one study as a WSGI application; ``ours`` is its page."""
+    page, behind = ours or LivePage(stored), _once(lambda: _behind(stored))
 
     def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
@@ -44,46 +37,60 @@ def application(stored: StoredStudy) -> App:
             return _answer(start, "403 Forbidden", {"reason": f"this dashboard answers at {HOST} only"})
         if method not in ("GET", "HEAD") and not (method == "PUT" and _NOTE.fullmatch(path)):
             return _answer(start, "403 Forbidden", {"reason": "studies are changed by stsearch, not here"})
-        asked = _STUDY.fullmatch(path)
-        if asked is None or method != "GET":
-            answer: Iterable[bytes] = dashboard(environ, start)
-            return answer
-        after = parse_qs(environ.get("QUERY_STRING", "")).get("after", ["0"])[0]
+        asked = parse_qs(environ.get("QUERY_STRING", ""))
         try:
-            detail = _detail(storage, dashboard, int(asked[1]), int(after) if after.isdecimal() else 0)
+            if path in ("/", "/stamp", "/network"):
+                return _ours(page, path, asked.get("id", [""])[0], start)
+            if trial := _TRIAL.fullmatch(path):
+                place = f"/dashboard/studies/{stored.study_id}/trials?numbers={trial[1]}"
+                return _answer(start, "302 Found", {}, [("Location", place)])
+            study = _STUDY.fullmatch(path)
+            if study is None or method != "GET" or behind().is_beside(int(study[1])):
+                answer: Iterable[bytes] = behind().answer(environ, start)
+                return answer
+            after = asked.get("after", ["0"])[0]
+            detail = behind().detail(int(study[1]), int(after) if after.isdecimal() else 0)
         except StsearchError as error:
             return _answer(start, "503 Service Unavailable", {"reason": str(error)})
         if detail is None:
-            return _answer(start, "404 Not Found", {"reason": f"there is no study {asked[1]}"})
+            return _answer(start, "404 Not Found", {"reason": f"there is no study {study[1]}"})
         return _answer(start, "200 OK", detail)
 
     return app
 
 
-def _answer(start: Callable[..., Any], status: str, data: Any) -> Iterable[bytes]:
-    body = json.dumps(data).encode()
-    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+def _ours(page: LivePage, path: str, architecture: str, start: Callable[..., Any]) -> Iterable[bytes]:
+    """An answer of our page."""
+    if path == "/stamp":
+        return _answer(start, "200 OK", {"stamp": page.stamp()})
+    text = page.page() if path == "/" else page.network(architecture)
+    body = text.encode()
+    status = "200 OK" if body else "404 Not Found"
+    start(status, [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))])
     return [body]
 
 
-def _detail(storage: ShownStorage, dashboard: Any, study_id: int, after: int) -> dict[str, Any] | None:
-    """The study as the dashboard's page wants it, trials from number ``after`` on; ``None`` for another study."""
-    study = storage.get_all_studies()[0]
-    if study._study_id != study_id:
-        return None
-    trials = get_trials(dashboard._inmemory_cache, storage, study_id)
-    front = {record.trial for record in storage.standing().pareto.front}
-    best = [trial for trial in trials if trial.number in front]
-    extra = get_cached_extra_study_property(dashboard._inmemory_cache, study_id, trials)
-    notes = {key: value for key, value in study.system_attrs.items() if ":note_" in key}
-    figures = get_plotly_graph_objects(study.system_attrs)
-    detail: dict[str, Any] = serialize_study_detail(study, best, trials[after:], *extra, figures, [])
-    own = {trial._trial_id: trial for trial in trials if f"dashboard:{trial._trial_id}:note_ver" not in notes}
-    for shown in (*detail["trials"], *detail["best_trials"]):
-        trial: FrozenTrial | None = own.get(shown["trial_id"])
-        if trial is not None:
-            shown["note"] = {"version": 0, "body": storage.note(trial)}
-    return detail
+def _behind(stored: StoredStudy) -> Any:
+    from stsearch.report.behind import Behind
+
+    return Behind(stored)
+
+
+def _once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """``make`` the first time it is asked for, also by several threads at once."""
+    lock, made = Lock(), cache(make)
+
+    def asked() -> Any:
+        with lock:
+            return made()
+
+    return asked
+
+
+def _answer(start: Callable[..., Any], status: str, data: Any, more: Iterable[tuple[str, str]] = ()) -> Iterable[bytes]:
+    body = json.dumps(data).encode()
+    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more])
+    return [body]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -96,10 +103,17 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(stored: StoredStudy, port: int) -> tuple[WSGIServer, str]:
-    """A server bound to 127.0.0.1 (any free port for 0) and the address of the study's page."""
-    app = application(stored)
+    """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address."""
+    page = LivePage(stored)
     try:
-        server = make_server(HOST, port, app, server_class=_Server, handler_class=_Quiet)
+        server = make_server(HOST, port, application(stored, page), server_class=_Server, handler_class=_Quiet)
     except OSError as error:
         raise UserError(f"cannot listen at {HOST}:{port}: {error.strerror}; --port 0 takes any free one") from None
-    return server, f"http://{HOST}:{server.server_port}/dashboard/studies/{stored.study_id}"
+    Thread(target=_warmed, args=(page,), daemon=True).start()
+    return server, f"http://{HOST}:{server.server_port}/"
+
+
+def _warmed(page: LivePage) -> None:
+    """The page, made before it is asked for; who asks is told what is wrong."""
+    with contextlib.suppress(StsearchError):
+        page.page()

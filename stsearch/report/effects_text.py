@@ -258,3 +258,16 @@ def _caveats(effects: Effects) -> list[str]:
         f"Accuracy is that of the networks as they were trained{whose}, the proxy's where a proxy was trained; "
         f"{trained}; networks that an adaptive sampler chose are no random sample, and intervals only a guide then.",
     ]
+
+
+def headline(effects: Effects) -> str:
+    """Where time pays in one sentence, claiming no more than ``paragraph``; empty where nothing can be said at all."""
+    if effects.networks < 2 or not effects.contrasts:
+        return ""
+    if where := _where(effects):
+        return where[0]
+    if told := _told(effects):
+        return f"On these data {_clause(effects, told[0])}."
+    if effects.blind is not None and effects.blind.claimed:
+        return f"{_order(effects)[0].partition(':')[0]}; where it pays is not shown."
+    return "Where this network should see time is not shown: " + _found(effects)[0][0].lower() + _found(effects)[0][1:]

@@ -1,4 +1,4 @@
-"""Names beside points, so that no two overlap and none covers a point or a line."""
+"""Names beside points, so that no two overlap, and none covers a point or a line where there is room."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Point = tuple[float, float]
 Segment = tuple[Point, Point]
+Boxes = npt.NDArray[np.float64]
+"""``(N, 4)``: x0, y0, x1, y1"""
 
 _RINGS = (7, 12, 18, 25, 33, 44, 58, 74, 92, 112)
 _ANGLES = tuple(range(0, 360, 15))
@@ -26,6 +28,8 @@ _MARK = 8.0
 _GAP = 2.5
 """Space kept around a name, in the same points"""
 _OUTSIDE = 1e6
+_ON_A_NAME = 1e3
+"""How much worse it is to cover a name than a point or a line, per square pixel"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def place_labels(
     """Write ``labels`` (name, point) and return where they are.
 
     Every name tries places on growing rings around its point; a thin line leads back from those
-    further away. Layout is done before, since it moves the points.
+    further away. Layout is done before, since it moves the points. A name that has no room but on another one is left
+    out.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
@@ -63,6 +68,7 @@ def place_labels(
     taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     frame = ax.get_window_extent(renderer)
+    names = np.zeros((0, 4))
     placed: list[Label] = []
     for name, point in sorted(labels, key=lambda label: label[1], reverse=True):
         text = ax.annotate(
@@ -70,9 +76,12 @@ def place_labels(
         )
         text.set_zorder(6)
         size = text.get_window_extent(renderer)
-        offset, box, ring = _best(_pixels(ax, point), size.width, size.height, scale, taken, frame)
+        offset, box, ring = _best(_pixels(ax, point), size.width, size.height, scale, (taken, names), frame)
+        if overlap(box, names):
+            text.remove()
+            continue
         text.set_position(offset)
-        taken = np.vstack([taken, box.padded(_GAP * scale).extents])
+        names = np.vstack([names, box.padded(_GAP * scale).extents])
         placed.append(Label(name, point, offset, box))
         if ring > _RINGS[1]:
             _lead(ax, point, offset, size.width / scale / 2, size.height / scale / 2)
@@ -80,9 +89,13 @@ def place_labels(
 
 
 def _best(
-    at: Point, width: float, height: float, scale: float, taken: npt.NDArray[np.float64], frame: Bbox
+    at: Point, width: float, height: float, scale: float, taken: tuple[Boxes, Boxes], frame: Bbox
 ) -> tuple[Point, Bbox, int]:
-    """Offset (in points), box and ring of the nearest place that is free, or of the least crowded."""
+    """Offset (in points), box and ring of the nearest place that is free, or of the least crowded.
+
+    ``taken`` are the boxes of points and lines, and those of names.
+    """
+    drawn, names = taken
     best: tuple[float, Point, Bbox, int] | None = None
     for ring in _RINGS:
         for angle in _ANGLES:
@@ -90,7 +103,7 @@ def _best(
             dx, dy = along * (ring + width / scale / 2), up * (ring + height / scale / 2)
             x, y = at[0] + dx * scale, at[1] + dy * scale
             box = Bbox.from_bounds(x - width / 2, y - height / 2, width, height)
-            crowd = overlap(box, taken) + (0 if _inside(box, frame) else _OUTSIDE)
+            crowd = overlap(box, drawn) + _ON_A_NAME * overlap(box, names) + (0 if _inside(box, frame) else _OUTSIDE)
             if best is None or crowd < best[0]:
                 best = crowd, (dx, dy), box, ring
         if best is not None and best[0] == 0:
@@ -123,7 +136,7 @@ def _along(ax: Axes, segment: Segment, scale: float) -> Bbox:
     return Bbox.from_extents(min(x0, x1) - scale, min(y0, y1) - scale, max(x0, x1) + scale, max(y0, y1) + scale)
 
 
-def overlap(box: Bbox, others: npt.NDArray[np.float64]) -> float:
+def overlap(box: Bbox, others: Boxes) -> float:
     """Area that a box shares with others ``(N, 4)`` (x0, y0, x1, y1), in square pixels."""
     x0, y0, x1, y1 = others.T
     width = np.minimum(box.x1, x1) - np.maximum(box.x0, x0)

@@ -12,22 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 from stsearch.profiling.against import Disagreement
-from stsearch.report.charts import confusion_counts
+from stsearch.report.charts import Curve, confusion_counts, curves_of
 from stsearch.report.confidence_text import chance_said
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
 from stsearch.report.effects import Effects
+from stsearch.report.effects_text import headline
+from stsearch.report.effort import Effort, Loss
 from stsearch.report.learning import Learnt, learnt_of
 from stsearch.report.learning_text import warnings
 from stsearch.report.pareto import Pareto
 from stsearch.report.words import counted, storage_option
 from stsearch.search.metrics import ACCURACIES, KEPT, METRICS
-from stsearch.search.reading import Ended, Record
+from stsearch.search.reading import Record
 from stsearch.search.state import State
 from stsearch.space.blueprint import ClipShape
 
 _FIVE = 5
 """Classes up to which the top-5 of them says nothing"""
+DETAILED = 24
+"""Networks of the front, and as many of the paper, with a learning curve and a confusion matrix"""
 MOST = 4000
 """Dominated networks that are drawn; more are a blot."""
 
@@ -43,6 +47,8 @@ class Network:
     """trials of the front's networks"""
     details: Mapping[str, Any]
     """the full record of its trainings; empty where none is kept"""
+    stopped_at: int | None = None
+    """epoch after which halving stopped it; ``None`` where it was trained whole"""
 
     @property
     def trainings(self) -> Sequence[Mapping[str, Any]]:
@@ -53,7 +59,9 @@ class Network:
     @property
     def place(self) -> str:
         """Where it stands, in words."""
-        if self.on_front:
+        if self.stopped_at is not None:
+            said = f"stopped early, after epoch {self.stopped_at}"
+        elif self.on_front:
             said = "on the front"
         elif by := self.dominated_by:
             said = f"dominated by #{by[0]}" + (f" and {len(by) - 1} more" if len(by) > 1 else "")
@@ -62,9 +70,9 @@ class Network:
         return said if self.record.feasible else f"{said}; over the budget"
 
     @property
-    def curves(self) -> list[list[tuple[int, float, float]]]:
+    def curves(self) -> list[Curve]:
         """Of every repeat ``(epoch, training loss, clip top-1 in per cent)``."""
-        return [[(e["epoch"], e["train_loss"], e["clip_top1"]) for e in t["curve"]] for t in self.trainings]
+        return curves_of(self.trainings)
 
     def confusion(self, classes: int) -> npt.NDArray[np.int64] | None:
         """Videos ``(true, predicted)``, summed over repeats; ``None`` where none was kept."""
@@ -84,71 +92,6 @@ class Network:
     def repeats(self) -> tuple[float, ...]:
         """Video top-1 of every repeat, per cent."""
         return tuple(t["video_top1"] for t in self.trainings)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What the search took."""
-
-    trainings: int
-    """finished, references included, repeats of one network counted once"""
-    seconds: float
-    """of these trainings, summed"""
-    repeats: int
-    """trainings of near-ties after the search"""
-    repeats_seconds: float
-    """of these"""
-    stopped_seconds: float
-    """of pieces of trainings that ended at a rung of successive halving"""
-    timed: int
-    """of these trainings, those that noted their seconds"""
-    clips_per_second: float | None
-    """median over trainings"""
-    began: str
-    """UTC, ``2026-01-31 12:00``; empty where nothing has begun"""
-    ended: str
-    span: float
-    """seconds from the first beginning to the last end"""
-    workers: int
-    hosts: int
-
-    @property
-    def when(self) -> str:
-        """From the first beginning to the last end; empty where nothing has begun."""
-        if not self.began:
-            return ""
-        day, _, hour = self.ended.partition(" ")
-        until = "" if self.ended in ("", self.began) else f" to {hour if self.began.startswith(day) else self.ended}"
-        return f"{self.began}{until} UTC"
-
-    @property
-    def total(self) -> float:
-        """Seconds of all trainings."""
-        return self.seconds + self.repeats_seconds + self.stopped_seconds
-
-    @property
-    def mean(self) -> float | None:
-        """Seconds of one training."""
-        return self.seconds / self.timed if self.timed else None
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Trials that became no network of the front."""
-
-    failed: tuple[Ended, ...]
-    interrupted: int
-    """whose worker was stopped; their networks are tried again"""
-    pruned: tuple[Ended, ...]
-    """over a measured budget"""
-    stopped: tuple[Ended, ...]
-    """that successive halving stopped at a rung"""
-    screened: tuple[Ended, ...]
-    """that were not trained, as others promised more"""
-    pruned_seconds: float
-    """that pruned trials ran before they were stopped"""
-    saved: float | None
-    """seconds, estimated: what pruned trials would have taken at the mean of the others, less what they took"""
 
 
 @dataclass(frozen=True)
@@ -202,8 +145,33 @@ class Report:
 
     @property
     def paper(self) -> tuple[Network, ...]:
-        """The paper's networks that were trained."""
-        return tuple(network for network in self.networks if network.paper)
+        """The paper's networks that were trained whole."""
+        return tuple(network for network in self.networks if network.paper and network.stopped_at is None)
+
+    @property
+    def repeated(self) -> bool:
+        """Whether any of ``networks`` was trained more than once."""
+        return any(len(network.repeats) > 1 for network in self.networks)
+
+    @property
+    def detailed(self) -> tuple[Network, ...]:
+        """Networks whose curves are shown: of the front and of the others at most ``DETAILED`` each, evenly."""
+        return tuple(network for network in (*some(self.front), *some(self._others)) if network.curves)
+
+    @property
+    def all_detailed(self) -> bool:
+        """Whether there are no more."""
+        return max(len(self.front), len(self._others)) <= DETAILED
+
+    @property
+    def _others(self) -> tuple[Network, ...]:
+        return tuple(network for network in self.networks if not network.on_front)
+
+    @property
+    def has_confusions(self) -> bool:
+        """Whether a network of the front has a confusion matrix."""
+        classes = len(self.class_names)
+        return bool(classes) and any(network.confusion(classes) is not None for network in some(self.front))
 
     @property
     def running(self) -> int:
@@ -216,11 +184,11 @@ class Report:
         return self.pareto.trained
 
     @property
-    def result(self) -> str:
-        """What came out, in one line."""
-        halved, screened = self.pareto.halved, self.pareto.screened
-        early = f" {halved.said}." if halved and halved.stopped else ""
-        return self._front_said + early + (f" {screened.said}." if screened and screened.out else "")
+    def answer(self) -> tuple[str, ...]:
+        """The study's answer, in at most three sentences: the front, where time pays, and what matters most besides."""
+        where = headline(self.effects) if self.effects else ""
+        besides = next(iter(warnings(self.pareto.learning)), "") or self._paper_said
+        return tuple(sentence for sentence in (self.result, where, besides) if sentence)
 
     @property
     def stopped(self) -> int:
@@ -228,7 +196,8 @@ class Report:
         return len(self.pareto.halved.stopped) if self.pareto.halved else 0
 
     @property
-    def _front_said(self) -> str:
+    def result(self) -> str:
+        """What came out, in one sentence."""
         if not self.complete:
             return f"No network has finished training yet; {self.running} in training, {len(self.loss.failed)} failed."
         trained = counted(self.complete, "network")
@@ -249,23 +218,37 @@ class Report:
         )
 
     @property
-    def beside(self) -> str:
+    def _paper_said(self) -> str:
         """How the paper's networks did, in one sentence; empty where none was trained."""
         if not self.paper:
             return ""
+        halted = sum(network.stopped_at is not None for network in self.networks)
         on_front = sum(network.on_front for network in self.paper)
         beaten = sum(bool(network.dominated_by) for network in self.paper)
         over = sum(not network.record.feasible for network in self.paper)
         parts = [f"{on_front} on the front", f"{beaten} dominated by it"]
         if over:
             parts.append(f"{over} over the budget")
-        said = [f"Of {counted(len(self.paper), 'network')} of the paper trained beside them: {', '.join(parts)}."]
+        if halted:
+            parts.append(f"{halted} more stopped early")
+        return f"Of {counted(len(self.paper), 'network')} of the paper trained beside them: {', '.join(parts)}."
+
+    @property
+    def beside(self) -> str:
+        """``_paper_said``, and which of the paper's networks dominate some of the front."""
+        said = [self._paper_said] if self.paper else []
         for network in self.paper:
             if beats := self.pareto.dominates(network.record):
                 where = "outside the space" if network.record.trial is None else "over the budget"
                 whom = f"{len(beats)} of the {counted(len(self.front), 'network')} on the front"
                 said.append(f"{network.record.network}, {where}, dominates {whom}.")
         return " ".join(said)
+
+    @property
+    def about(self) -> str:
+        """What was searched, when, and how far it is."""
+        when = f", {self.effort.when}" if self.effort.when else ""
+        return f"Space {self.space} on the data {self.data}{when}. {self.standing}".strip()
 
     @property
     def standing(self) -> str:
@@ -277,11 +260,6 @@ class Report:
         if done < self.wanted:
             return f"{said}; the study can go on."
         return ""
-
-    @property
-    def unlearnt(self) -> str:
-        """That its networks have not learnt, and what to do, in sentences; empty where they have."""
-        return " ".join(warnings(self.pareto.learning))
 
     def learnt(self, network: Network) -> Learnt | None:
         """How far the trainings of a network came; ``None`` where no record tells."""
@@ -311,9 +289,14 @@ class Report:
         return f"{network.record.network} ({', '.join(self._amounts(network.record))})"
 
     def _amounts(self, record: Record) -> list[str]:
-        """Its objectives; counts in millions say what they count."""
+        """Its objectives, with standard errors; counts in millions say what they count."""
+        sure = self.pareto.certainty(record)
+        errors = sure.errors if sure else {}
         return [
-            metric.amount(record.metrics[metric.name]) + (f" {metric.title}" if metric.unit == "M" else "")
+            metric.shown(record.metrics[metric.name])
+            + (f" ± {errors[metric.name]:.1f}" if metric.name in errors else "")
+            + f" {metric.unit}"
+            + (f" {metric.title}" if metric.unit == "M" else "")
             for metric in map(METRICS.__getitem__, self.pareto.objectives)
         ]
 
@@ -373,10 +356,6 @@ class Report:
         ]
 
 
-def duration(seconds: float) -> str:
-    """``42 s``, ``7 min``, ``3.2 h``, ``4.5 days``."""
-    if seconds < 90:
-        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+def some(networks: Sequence[Network]) -> list[Network]:
+    """At most ``DETAILED``, evenly."""
+    return list(networks[:: -(-len(networks) // DETAILED) or 1])

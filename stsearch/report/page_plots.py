@@ -6,6 +6,7 @@ import json
 from html import escape
 from typing import Any
 
+from stsearch.report.confidence_text import volume_scale, volume_unit
 from stsearch.report.effects_text import swap_words
 from stsearch.report.page import Report
 from stsearch.report.paper import paper_figure
@@ -60,13 +61,13 @@ def _front(report: Report) -> Any:
     drawn = figure(report.pareto, _FRONT)
     titles = drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text
     _styled(drawn, "", "", _FRONT[1])
-    drawn.update_xaxes(title_text=titles[0])
+    drawn.update_xaxes(title_text=titles[0].replace(", ", "<br>", 1))
     drawn.update_yaxes(title_text=titles[1])
     drawn.update_layout(legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
     drawn.update_annotations(bgcolor="rgba(255, 255, 255, 0.75)")
     _fade(report, drawn)
     drawn.add_scatter(
-        x=[], y=[], mode="markers", name="chosen", showlegend=False, hoverinfo="skip",
+        x=[], y=[], mode="markers", name="chosen", showlegend=False, hoverinfo="skip", cliponaxis=False,
         marker={"symbol": "circle-open", "size": 20, "color": INK, "line": {"width": 2}},
     )  # fmt: skip
     return drawn
@@ -78,6 +79,7 @@ def _paper(report: Report, front: Any) -> Any:
         return None
     titles = drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text
     _styled(drawn, *titles, _PAPER[1])
+    drawn.update_xaxes(title_text=titles[0].replace(", ", "<br>", 1))
     drawn.update_layout(legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
     return drawn
 
@@ -136,13 +138,14 @@ def _growth(report: Report) -> Any:
 
     if len(report.growth) < 2:
         return None
-    xs, ys = zip(*report.growth, strict=True)
+    scale = volume_scale(report.pareto)
+    xs, ys = [count for count, _ in report.growth], [volume / scale for _, volume in report.growth]
     drawn = go.Figure()
     drawn.add_scatter(
         x=xs, y=ys, mode="lines", line={"color": BLUE, "width": 2, "shape": "hv"},
         hovertemplate="after %{x} trainings: %{y:.5g}<extra></extra>",
     )  # fmt: skip
-    _styled(drawn, "finished trainings, in order of completion", "hypervolume", 320)
+    _styled(drawn, "finished trainings, in order of completion", f"hypervolume ({volume_unit(report.pareto)})", 320)
     drawn.update_yaxes(rangemode="tozero", exponentformat="power")
     return drawn
 

@@ -13,6 +13,7 @@ from stsearch.report.axes import (
     FrontAxes,
     annotate,
     axes_of,
+    kept_within,
     placement_class,
     staircase,
     steps_of,
@@ -107,6 +108,9 @@ def draw_paper(ax: Axes, paper: Paper, known: Container[str]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["bottom", "left"]].set_color(_LINE)
     ax.margins(x=0.14, y=0.10)
+    points = [paper.axes.point(record) for record in paper.records]
+    ax.set_xlim(kept_within(paper.axes.x, ax.get_xlim(), [x for x, _ in points]))
+    ax.set_ylim(kept_within(paper.axes.y, ax.get_ylim(), [y for _, y in points]))
 
 
 def add_paper(figure: Any, paper: Paper, known: Container[str], axes: tuple[str, str] = ("x", "y")) -> None:

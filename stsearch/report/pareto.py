@@ -13,7 +13,7 @@ from stsearch.errors import UserError
 from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
-from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.attributes import ARCHITECTURE, STOPPED
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Ended, Record, StoredStudy, read_study
@@ -41,6 +41,21 @@ class Lazy(Generic[T]):
     def value(self) -> T:
         """What is loaded, once."""
         return self.load()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A network that successive halving stopped."""
+
+    record: Record
+    """its accuracies are those at its rung"""
+    epoch: int
+    """the rung"""
+
+    @property
+    def paper(self) -> bool:
+        """Whether it is one of the paper's."""
+        return self.record.architecture in _PAPER
 
 
 @dataclass(frozen=True)
@@ -77,11 +92,18 @@ class Pareto:
     """the ``failed``, each with its reason"""
     learnt: Lazy[Learning | None] = field(default_factory=lambda: Lazy(lambda: None))
     """see ``learning``"""
+    waits: Lazy[tuple[Waiting, ...]] = field(default_factory=lambda: Lazy(lambda: ()))
+    """see ``waiting``"""
 
     @property
     def learning(self) -> Learning | None:
         """Whether its networks have learnt; read when first asked for. ``None`` where none was trained."""
         return self.learnt.value
+
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Networks that halving stopped, by trial; read when first asked for."""
+        return self.waits.value
 
     def certainty(self, record: Record) -> Certainty | None:
         """How sure a network's accuracy and place are, if that is known."""
@@ -264,10 +286,19 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         screened=screen,
         confidence=confidence_of(stored, kept),
         learnt=Lazy(lambda: learning_of(stored, kept)),
+        waits=Lazy(lambda: _waiting(stored, halving)),
     )
+
+
+def _waiting(stored: StoredStudy, halving: Halved | None) -> tuple[Waiting, ...]:
+    if halving is None or not halving.stopped:
+        return ()
+    rows = np.flatnonzero(np.isin(stored.numbers, [one.trial for one in halving.stopped]))
+    known = zip(stored.records(rows), stored.attributes([STOPPED], rows), strict=True)
+    return tuple(Waiting(record, at[STOPPED]) for record, at in known)
 
 
 def whole(pareto: Pareto) -> Pareto:
     """``pareto`` with all that is printed of it read, so that a storage that goes away meanwhile is noticed here."""
-    _ = pareto.learning
+    _ = pareto.learning, pareto.waiting
     return pareto

@@ -14,6 +14,7 @@ from stsearch.report.axes import (
     FrontAxes,
     annotate,
     axes_of,
+    kept_within,
     placement_class,
     scaled,
     staircase,
@@ -44,6 +45,8 @@ _MOST = 4000
 """Dominated networks in a plot; more are a blot."""
 _NUMBERED = 12
 """Most networks of the front with their trial beside them"""
+HALTED, STOPPED = "#777777", "stopped early, at its rung"
+"""Colour and name of networks that halving stopped"""
 BAND = "front, 95 % band; bars: standard errors"
 
 
@@ -61,7 +64,10 @@ def plot(pareto: Pareto, path: Path, *, with_paper: bool = True) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".html":
-            _plotly(pareto, axes, beside=paper).write_html(path, include_plotlyjs=True)
+            from stsearch.report.figure_page import figure_page
+
+            page = figure_page(_plotly(pareto, axes, beside=paper), f"Front of {pareto.study}")
+            path.write_text(page, encoding="utf-8")
         else:
             _matplotlib(pareto, axes, beside=paper)[0].savefig(path, dpi=200)
     except OSError as error:
@@ -98,7 +104,8 @@ def _found(pareto: Pareto) -> list[Record]:
 
 def _labelled(pareto: Pareto) -> list[tuple[str, Record]]:
     """What is written beside points: the paper's names, and ``#12`` for trial 12."""
-    return [(r.network, r) for r in pareto.references] + [(f"#{r.trial}", r) for r in _found(pareto)]
+    halted = [(f"{w.record.network} (stopped)", w.record) for w in pareto.waiting if w.paper]
+    return [(r.network, r) for r in pareto.references] + halted + [(f"#{r.trial}", r) for r in _found(pareto)]
 
 
 def _matplotlib(
@@ -114,6 +121,7 @@ def _matplotlib(
     figure.subplots(1, len(widths), width_ratios=widths)
     ax, panel = figure.axes[0], figure.axes[-1]
     seen = _draw_points(ax, pareto, axes)
+    _keep_within(ax, pareto, axes)
     front = staircase(pareto.front, axes)
     _draw_front(ax, front)
     lines = steps_of(front) + _draw_confidence(ax, pareto, axes)
@@ -127,9 +135,31 @@ def _matplotlib(
     _write_title(figure, ax, pareto)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     names = [(name, axes.point(record)) for name, record in _labelled(pareto)]
-    points = [axes.point(record) for record in (*_searched(pareto), *pareto.references)]
+    points = [axes.point(record) for record in _drawn(pareto)]
     labels = place_labels(figure, ax, names, points, lines)
     return figure, labels, paper_labels(figure, panel, beside) if beside else []
+
+
+def _keep_within(ax: Axes, pareto: Pareto, axes: FrontAxes) -> None:
+    """Room around the points, but none where nothing can be."""
+    ax.margins(x=0.08, y=0.10)
+    xs, ys = zip(*(axes.point(record) for record in _drawn(pareto)), strict=True)
+    bars = _bars(pareto, axes)
+    ends = [*ys, *(low for _, low, _ in bars), *(high for *_, high in bars)]
+    room = 0.10 * ((max(ends) - min(ends)) or 0.1 * max(map(abs, ends)) or 1.0)
+    ax.set_xlim(kept_within(axes.x, ax.get_xlim(), xs))
+    ax.set_ylim(kept_within(axes.y, (min(ends) - room, max(ends) + room), ys))
+
+
+def _drawn(pareto: Pareto) -> list[Record]:
+    """All networks that are points."""
+    return [*_searched(pareto), *pareto.references, *_halted(pareto)]
+
+
+def _halted(pareto: Pareto) -> list[Record]:
+    """Networks that halving stopped, at most ``_MOST``, evenly."""
+    records = [waiting.record for waiting in pareto.waiting]
+    return records[:: -(-len(records) // _MOST) or 1]
 
 
 def _draw_points(ax: Axes, pareto: Pareto, axes: FrontAxes) -> set[str]:
@@ -154,9 +184,13 @@ def _draw_points(ax: Axes, pareto: Pareto, axes: FrontAxes) -> set[str]:
             linewidth=1.0,
             alpha=1.0 if front or named else 0.55,
             zorder=4 if front else 3,
+            clip_on=False,
             label=None if kind in seen else kind,
         )
         seen.add(kind)
+    if halted := _halted(pareto):
+        xs, ys = zip(*map(axes.point, halted), strict=True)
+        ax.scatter(xs, ys, s=22, marker="x", color=HALTED, linewidth=0.9, zorder=3, label=STOPPED, clip_on=False)
     return seen
 
 
@@ -170,7 +204,6 @@ def _write_axes(ax: Axes, pareto: Pareto, axes: FrontAxes) -> None:
     ax.set_ylabel(_y_title(pareto, axes))
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.margins(x=0.08, y=0.10)
 
 
 def _write_title(figure: Figure, ax: Axes, pareto: Pareto) -> None:
@@ -193,15 +226,18 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _draw_front(ax: Axes, points: list[tuple[float, float]]) -> None:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
+    if len(points) < 2:  # one point is no line
+        return
+    xs, ys = zip(*points, strict=True)
     ax.step(xs, ys, where="post", color="#333333", linewidth=1.1, zorder=2, label="front")
 
 
-def _bars(pareto: Pareto, axes: FrontAxes) -> list[tuple[float, float, float]]:
-    """``(x, y, standard error)`` of the networks that are on the front or may well be."""
+def _bars(pareto: Pareto, axes: FrontAxes) -> list[tuple[tuple[float, float], float, float]]:
+    """Points of the networks that are on the front or may well be, and one standard error below and above."""
     shown = (*pareto.front, *(pareto.confidence.likely if pareto.confidence else ()))
     known = ((record, pareto.certainty(record)) for record in shown)
-    return [(*axes.point(r), sure.errors[axes.y]) for r, sure in known if sure is not None and axes.y in sure.errors]
+    found = [(axes.point(r), sure.errors[axes.y]) for r, sure in known if sure is not None and axes.y in sure.errors]
+    return [(at, *kept_within(axes.y, (at[1] - error, at[1] + error), [at[1]])) for at, error in found]
 
 
 def _band(pareto: Pareto, axes: FrontAxes) -> tuple[list[float], list[float], list[float]]:
@@ -220,9 +256,16 @@ def _draw_confidence(ax: Axes, pareto: Pareto, axes: FrontAxes) -> list[Segment]
                         label=BAND)  # fmt: skip
     bars = _bars(pareto, axes)
     if bars:
-        xs, ys, errors = zip(*bars, strict=True)
-        ax.errorbar(xs, ys, yerr=errors, fmt="none", ecolor="#555555", elinewidth=0.8, capsize=2, zorder=2.5)
-    return [((x, y - error), (x, y + error)) for x, y, error in bars]
+        (xs, ys), errors = zip(*(at for at, *_ in bars), strict=True), _errors(bars)
+        ax.errorbar(
+            xs, ys, yerr=errors, fmt="none", ecolor="#555555", elinewidth=0.8, capsize=2, zorder=2.5, clip_on=False
+        )
+    return [((at[0], low), (at[0], high)) for at, low, high in bars]
+
+
+def _errors(bars: list[tuple[tuple[float, float], float, float]]) -> tuple[list[float], list[float]]:
+    """What bars have below and above their points."""
+    return [at[1] - low for at, low, _ in bars], [high - at[1] for at, _, high in bars]
 
 
 def _hover(pareto: Pareto, record: Record) -> str:
@@ -237,7 +280,9 @@ def _hover(pareto: Pareto, record: Record) -> str:
         about = "".join(errors) + f"<br>trainings: {sure.trainings}"
         chance = shown_chance(sure)
         about += f"<br>probability of being on the front: {escape(chance)}" if chance else ""
-    return f"<b>{escape(record.network)}</b><br>{escape(record.architecture)}<br>{trial}<br>{metrics}{about}"
+    halted = next((w.epoch for w in pareto.waiting if w.record.architecture == record.architecture), None)
+    about += "" if halted is None else f"<br>stopped early, after epoch {halted}"
+    return f"<b>{escape(record.network)}</b><br>{trial}<br>{metrics}{about}"
 
 
 def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, beside: Paper | None = None) -> Any:
@@ -246,14 +291,10 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
     figure = go.Figure()
     _add_confidence(figure, pareto, axes)
     ordered = staircase(pareto.front, axes)
-    figure.add_scatter(
-        x=[x for x, _ in ordered],
-        y=[y for _, y in ordered],
-        mode="lines",
-        name="front",
-        line={"color": "#333333", "shape": "hv"},
-        hoverinfo="skip",
-    )
+    if len(ordered) > 1:  # one point is no line
+        xs, ys = zip(*ordered, strict=True)
+        line = {"color": "#333333", "shape": "hv"}
+        figure.add_scatter(x=xs, y=ys, mode="lines", name="front", line=line, hoverinfo="skip")
     seen = _add_points(figure, pareto, axes)
     if axes.x in pareto.budget:
         cap = scaled(axes.x, pareto.budget[axes.x])
@@ -288,11 +329,24 @@ def _add_points(figure: Any, pareto: Pareto, axes: FrontAxes) -> set[str]:
             hovertext=[_hover(pareto, r) for r in records],
             customdata=[r.architecture for r in records],
             hoverinfo="text",
+            cliponaxis=False,
             marker={
                 "color": colour,
                 "size": [11 if r.architecture in paper else 8 for r in records],
                 "symbol": [SYMBOLS[marker] + ("" if r.architecture in on_front else "-open") for r in records],
             },
+        )
+    if halted := _halted(pareto):
+        figure.add_scatter(
+            x=[axes.point(r)[0] for r in halted],
+            y=[axes.point(r)[1] for r in halted],
+            mode="markers",
+            name=STOPPED,
+            hovertext=[_hover(pareto, r) for r in halted],
+            customdata=[r.architecture for r in halted],
+            hoverinfo="text",
+            cliponaxis=False,
+            marker={"color": HALTED, "size": 7, "symbol": "x-thin-open"},
         )
     return set(groups)
 
@@ -321,9 +375,16 @@ def _add_confidence(figure: Any, pareto: Pareto, axes: FrontAxes) -> None:
     bars = _bars(pareto, axes)
     if bars:
         figure.add_scatter(
-            x=[x for x, *_ in bars],
-            y=[y for _, y, _ in bars],
-            error_y={"array": [e for *_, e in bars], "color": "#555555", "thickness": 1, "width": 3},
+            x=[at[0] for at, *_ in bars],
+            y=[at[1] for at, *_ in bars],
+            cliponaxis=False,
+            error_y={
+                "array": _errors(bars)[1],
+                "arrayminus": _errors(bars)[0],
+                "color": "#555555",
+                "thickness": 1,
+                "width": 3,
+            },
             mode="markers",
             marker={"size": 1, "color": "#555555"},
             name="standard error",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Any, BinaryIO
 
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -24,7 +25,7 @@ from stsearch.report.artifacts import ARTIFACTS, Trial, artifacts_of
 from stsearch.report.notes import study_note, trial_note
 from stsearch.report.pareto import Pareto, pareto_of
 from stsearch.report.plot import figure
-from stsearch.search.attributes import RECORD, REFERENCE, SPEC
+from stsearch.search.attributes import RECORD, REFERENCE, REPEATS, SPEC
 from stsearch.search.packed import whole
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.state import state_of
@@ -35,6 +36,8 @@ _PLOT = "dashboard:plot_data:front:0"
 _NOTE, _NOTE_VERSION = "dashboard:note_str:0", "dashboard:note_ver"
 _PLOT_SIZE = 690, 450
 """Pixels that the page has for a figure on a screen of usual size; its height is fixed"""
+_TITLE = 90
+"""Characters of a line of a figure's title"""
 _FRESH_S = 5.0
 """The front is not read again before so long."""
 
@@ -71,15 +74,17 @@ class ShownStorage(_CachedStorage):
         return self._standing
 
     def get_all_studies(self) -> list[FrozenStudy]:
-        """The one study."""
-        (study,) = (s for s in super().get_all_studies() if s.study_name == self._name)
+        """The one study, and those of its repeats and audits."""
+        found = super().get_all_studies()
+        (study,) = (s for s in found if s.study_name == self._name)
+        beside = [s for s in found if s.study_name == self._name + REPEATS or s.study_name.startswith(f"{self._name}/")]
         now = self.standing()
         if _NOTE_VERSION not in study.system_attrs:
             study.system_attrs |= {_NOTE_VERSION: 0, _NOTE: now.note}
         if now.plot is not None:
             study.system_attrs[_PLOT] = now.plot
         study.user_attrs = _readable(study.user_attrs)
-        return [study]
+        return [study, *beside]
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -118,11 +123,12 @@ def _plot(pareto: Pareto) -> str | None:
     if not pareto.front or len(pareto.objectives) < 2:
         return None
     drawn = figure(pareto, _PLOT_SIZE)
-    title = f"Front beside the paper's networks, {escape(pareto.accuracy_of)}"
+    lines = [escape(line) for line in wrap(f"Front beside the paper's networks, {pareto.accuracy_of}", _TITLE)]
     drawn.update_layout(
         height=_PLOT_SIZE[1],
-        margin={"l": 50, "r": 10, "t": 40, "b": 0},
-        title={"text": title, "font": {"size": 13}, "x": 0, "xref": "paper"},
+        margin={"l": 50, "r": 40, "t": 20 + 18 * len(lines), "b": 0},
+        modebar={"orientation": "v"},  # beside the plot: above it it would cover the title
+        title={"text": "<br>".join(lines), "font": {"size": 13}, "x": 0, "xref": "paper"},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
     )
     drawn.update_xaxes(automargin=True)

@@ -93,6 +93,6 @@ def shade(colour: str, factor: float) -> str:
 
 
 def ink_on(fill: str) -> str:
-    """White on dark fills, black on light ones."""
+    """White or black, whichever has the higher contrast (WCAG's luminance: they are alike at 0.18)."""
     r, g, b = ((part / 255) ** 2.2 for part in _channels_of(fill))
-    return "#ffffff" if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.25 else "#000000"
+    return "#ffffff" if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.18 else "#000000"

@@ -61,7 +61,7 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     if pareto.confidence:
         _print_likely(pareto, pareto.confidence, columns, console)
     _print_words(pareto, console)
-    if pareto.references:
+    if pareto.references or any(waiting.paper for waiting in pareto.waiting):
         console.print(_reference_table(pareto, columns))
     _print_failures(pareto, console)
     corner = pareto.reference_point.items()
@@ -133,6 +133,11 @@ def _reference_table(pareto: Pareto, columns: Sequence[str]) -> Table:
             place += " (over budget)"
         sure = pareto.certainty(record)
         table.add_row(record.network, *(shown_accuracy(name, record.metrics[name], sure) for name in columns), place)
+    for waiting in pareto.waiting:
+        if waiting.paper:
+            known = waiting.record.metrics
+            figures = (METRICS[name].shown(known[name]) if name in known else "" for name in columns)
+            table.add_row(waiting.record.network, *figures, f"- (stopped early, after epoch {waiting.epoch})")
     return table
 
 

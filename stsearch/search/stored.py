@@ -315,6 +315,14 @@ class StoredStudy:
         both = [found.get(int(trial_id), ("", "")) for trial_id in self.trial_ids]
         return [start for start, _ in both], [end for _, end in both]
 
+    def repeated(self) -> tuple[str, str]:
+        """When the first of its own further trainings began and the last one ended, as ``times``."""
+        ids = [one.trial_id for found in self.repeats.values() for one in found if not one.audit]
+        query = sa.select(sa.func.min(TRIALS.c.datetime_start), sa.func.max(TRIALS.c.datetime_complete))
+        with reading(self.url) as connection:
+            began, ended = connection.execute(query.where(TRIALS.c.trial_id.in_(ids))).one()
+        return str(began or ""), str(ended or "")
+
 
 def _validated(record: Mapping[str, Any]) -> int:
     """Videos that a record's first training was measured on; 0 where it does not say."""

@@ -50,13 +50,13 @@ Phase = tuple[float, float, bool]
 
 
 def dashboard(study: str) -> tuple[subprocess.Popen[str], str]:
-    """A dashboard process and its address."""
+    """A dashboard process and the address of the study, the first of its storage, in optuna-dashboard."""
     command = [sys.executable, "-m", "stsearch.cli", "dashboard", study]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     found = re.search(r"http://\S+", process.stdout.readline())
     assert found is not None
-    return process, found[0]
+    return process, f"{found[0]}dashboard/studies/1"
 
 
 def requests_of(page: Any, address: str) -> list[str]:

@@ -1,44 +1,28 @@
-"use strict";
 // The page works without this script but for the plots: it draws them, sorts tables and shows networks.
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const data = read("networks"), plots = read("plots");
+  let data = read("networks"), plots = read("plots");
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-  const narrow = 560;
   const divs = new Map();
-  for (const [name, figure] of Object.entries(plots)) {
-    const div = document.getElementById("plot-" + name);
-    if (!div) continue;
-    Plotly.newPlot(div, figure.data, figure.layout, config);
-    divs.set(name, div);
-  }
 
-  // Names beside points have room on wide pages only.
-  const front = divs.get("front");
-  const named = new Map(["front", "paper"].filter((name) => divs.has(name)).map((name) => [name, true]));
-  const names = (name, width) => {
-    if (named.get(name) === (width >= narrow)) return;
-    named.set(name, width >= narrow);
-    const annotations = plots[name].layout.annotations || [];
-    Plotly.relayout(divs.get(name), {
-      annotations: width >= narrow ? annotations : annotations.filter((a) => a.showarrow === false),
-      "xaxis.title.font.size": width >= narrow ? 13 : 11,
-    });
+  // A plot is drawn when it is first seen: in a closed section it has no size.
+  const draw = (Plotly, div, sized) => {
+    const name = div.id.slice(5), figure = plots[name];
+    if (!figure || divs.has(name)) return;
+    divs.set(name, div);
+    Plotly.newPlot(div, figure.data, sized ? { ...figure.layout, width: 680, autosize: false } : figure.layout, config);
+    div.on("plotly_afterplot", () => declutter(div));
+    declutter(div);
+    if (name === "front") follow(div);
   };
-  const fit = () => named.forEach((_, name) => names(name, divs.get(name).clientWidth));
-  addEventListener("resize", fit);
-  fit();
+  const drawn = () => charts.then((Plotly) => {
+    for (const div of document.querySelectorAll(".plot")) if (div.clientWidth) draw(Plotly, div);
+  });
 
   // Drawings are unpacked when the first is asked for.
+  const live = document.documentElement.dataset.stamp !== undefined;
   let unpacked = null;
-  const drawings = () => {
-    unpacked ??= (async () => {
-      const bytes = Uint8Array.from(atob(document.getElementById("drawings").textContent.trim()), (c) => c.charCodeAt(0));
-      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-      return JSON.parse(await new Response(stream).text());
-    })();
-    return unpacked;
-  };
+  const drawings = () => unpacked ??= unpack("drawings").then(JSON.parse);
 
   const element = (name, text, attributes = {}) => {
     const made = document.createElement(name);
@@ -62,6 +46,7 @@
   const panel = document.getElementById("panel");
   let shown = null, pinned = null;
   const ring = (id) => {
+    const front = divs.get("front");
     if (!front) return;
     const last = front.data.length - 1;
     for (const trace of front.data.slice(0, last)) {
@@ -72,6 +57,7 @@
       }
     }
   };
+  const curve = (id) => document.querySelector(`[data-curves="${CSS.escape(id)}"] svg`)?.cloneNode(true);
   const show = async (id) => {
     if (!panel || shown === id || !data.networks[id]) return;
     shown = id;
@@ -80,27 +66,54 @@
     const pairs = [["", ""], ...data.heads.map((title, number) => [title, figures[number]])];
     pairs[0] = trial === null ? ["reference", "outside the space"] : ["trial", trial];
     for (const [title, text] of [...pairs, ["place", place]]) list.append(element("dt", title), element("dd", text));
-    about.append(element("h3", name), element("p", id, { class: "id" }), strip(id), list);
+    about.append(element("h2", name), strip(id), list);
     const picture = element("div", undefined, { class: "drawing" });
+    const steps = element("p", undefined, { class: "steps screen" });
+    for (const [text, step] of [["\u2190 cheaper", -1], ["dearer \u2192", 1]]) {
+      const next = neighbour(id, step), button = element("button", text, { type: "button" });
+      button.disabled = !next;
+      button.addEventListener("click", () => pin(next));
+      steps.append(button);
+    }
+    about.append(steps);
+    const held = panel.contains(document.activeElement) ? document.activeElement.textContent : "";
     panel.replaceChildren(about, picture);
+    const again = [...steps.children].find((button) => held && button.textContent === held);
+    if (again) (again.disabled ? [...steps.children].find((button) => !button.disabled) ?? again : again).focus();
     panel.dataset.network = id;
     for (const row of document.querySelectorAll("tr[data-network]")) row.classList.toggle("chosen", row.dataset.network === id);
     ring(id);
+    if (live && trial !== null) {
+      const link = element("a", "this trial in optuna-dashboard", { href: "/trial/" + trial });
+      about.append(element("p"));
+      about.lastChild.append(link);
+    }
     const svg = typeof DecompressionStream === "function" ? (await drawings())[id] : undefined;
     if (shown !== id) return;
+    if (live && trial !== null && (!svg || !curve(id))) {  // not all are on the page
+      const answer = await fetch("/network?" + new URLSearchParams({ id }));
+      if (shown === id && answer.ok) picture.innerHTML = await answer.text();
+      if (picture.childElementCount || shown !== id) return;
+    }
     if (svg) picture.innerHTML = svg;
     else picture.append(element("p", "No drawing of this network is on the page; its placement is above.", { class: "note" }));
+    const learnt = curve(id);
+    if (learnt) picture.append(learnt);
   };
   const pin = (id) => { pinned = id; show(id); };
-  if (panel) ring(panel.dataset.network);
-  if (front) {
+  // Networks of the plot by cost, for those who go from one to the next by keys.
+  const neighbour = (id, step) => {
+    const points = (plots.front?.data ?? []).flatMap((t) => (t.customdata ?? []).map((key, n) => [t.x[n], t.y[n], key]));
+    const order = [...new Map(points.sort((a, b) => a[0] - b[0] || a[1] - b[1]).map((p) => [p[2], p])).keys()];
+    const at = order.indexOf(id);
+    return at < 0 ? undefined : order[at + step];
+  };
+  const follow = (front) => {
     front.on("plotly_hover", (event) => show(event.points[0].customdata));
     front.on("plotly_unhover", () => pinned && show(pinned));
     front.on("plotly_click", (event) => pin(event.points[0].customdata));
-  }
-  for (const button of document.querySelectorAll("button.show")) {
-    button.addEventListener("click", () => pin(button.closest("tr").dataset.network));
-  }
+    ring(panel.dataset.network);
+  };
 
   // Tables: a click on a head sorts, a second one turns the order.
   const value = (row, column) => {
@@ -112,30 +125,73 @@
     if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
     return a - b;
   };
-  for (const head of document.querySelectorAll("th[aria-sort]")) {
-    head.querySelector("button").addEventListener("click", () => {
-      const table = head.closest("table"), body = table.tBodies[0], down = head.getAttribute("aria-sort") === "ascending";
-      for (const other of table.querySelectorAll("th[aria-sort]")) other.setAttribute("aria-sort", "none");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const rows = [...body.rows].map((row) => [value(row, head.cellIndex), row]);
-      const missing = (v) => typeof v === "number" && Number.isNaN(v);
-      rows.sort(([a], [b]) => (down && !missing(a) && !missing(b) ? -compare(a, b) : compare(a, b)));
-      body.append(...rows.map(([, row]) => row));
-    });
-  }
+  const sort = (head) => {
+    const table = head.closest("table"), body = table.tBodies[0], down = head.getAttribute("aria-sort") === "ascending";
+    for (const other of table.querySelectorAll("th[aria-sort]")) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const rows = [...body.rows].map((row) => [value(row, head.cellIndex), row]);
+    const missing = (v) => typeof v === "number" && Number.isNaN(v);
+    rows.sort(([a], [b]) => (down && !missing(a) && !missing(b) ? -compare(a, b) : compare(a, b)));
+    body.append(...rows.map(([, row]) => row));
+  };
+  document.addEventListener("click", (event) => {
+    const head = event.target.closest("th[aria-sort] button");
+    if (head) sort(head.closest("th"));
+    const name = event.target.closest("button.show");
+    if (name) pin(name.closest("tr").dataset.network);
+  });
+
+  // Sections: an address with a section's name opens it; one button opens all.
+  const all = document.getElementById("all");
+  const folds = () => [...document.querySelectorAll("details.section")];
+  const label = () => { all.textContent = folds().every((d) => d.open) ? "Close all" : "Open all"; };
+  all.hidden = false;
+  all.addEventListener("click", () => {
+    const open = !folds().every((d) => d.open);
+    for (const details of folds()) details.open = open;
+  });
+  document.addEventListener("toggle", () => { label(); drawn(); }, true);
+  const go = () => {
+    const asked = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (asked instanceof HTMLDetailsElement) { asked.open = true; asked.scrollIntoView(); }
+  };
+  addEventListener("hashchange", go);
 
   // Paper: everything open, plots as wide as the page.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
+    if (!globalThis.Plotly) return;
     for (const div of divs.values()) Plotly.relayout(div, { width: 680, autosize: false });
-    named.forEach((_, name) => names(name, 680));
+    for (const div of document.querySelectorAll(".plot")) draw(Plotly, div, true);
   });
   addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;
     for (const div of divs.values()) Plotly.relayout(div, { width: null, autosize: true });
-    fit();
   });
-  document.documentElement.dataset.ready = "yes";
+
+  // For a page that renews itself: everything that was read off it is read again.
+  globalThis.reportPage = {
+    renewed: async () => {
+      data = read("networks");
+      plots = read("plots");
+      unpacked = null;
+      for (const [name, div] of [...divs]) {
+        const figure = plots[name];
+        if (div.isConnected && figure) Plotly.react(div, figure.data, figure.layout, config);
+        else divs.delete(name);
+      }
+      const id = shown;
+      shown = null;
+      await drawn();
+      await show(data.networks[id] ? id : document.querySelector("tr[data-network]")?.dataset.network);
+      document.documentElement.dataset.renewed = document.documentElement.dataset.stamp;
+    },
+  };
+
+  if (panel) show(panel.dataset.network);
+  drawn().then(go, (error) => {
+    for (const div of document.querySelectorAll(".plot")) div.textContent = `No plot here: ${error.message}.`;
+  }).finally(() => { document.documentElement.dataset.ready = "yes"; });
 })();
