@@ -11,6 +11,7 @@ import click
 
 from stsearch import __version__
 from stsearch.cli.audit import audit
+from stsearch.cli.calibrate import calibrate
 from stsearch.cli.common import Group
 from stsearch.cli.data import data
 from stsearch.cli.evaluate import evaluate
@@ -35,6 +36,7 @@ def main() -> None:
     stsearch run quickstart        train networks, find the front (resumes if it was begun)
     stsearch pareto quickstart     show the front; --plot front.png draws it
     stsearch pareto published      the front of Tran et al. (CVPR 2018)
+    stsearch calibrate quickstart  which small trainings rank networks on these videos? within --minutes
     stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
     stsearch report quickstart     where does time pay on these videos? one page, no network
     stsearch dashboard quickstart  look into it with optuna-dashboard, also while it runs
@@ -47,7 +49,7 @@ def main() -> None:
     """
 
 
-for _command in (run, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
+for _command in (run, pareto, calibrate, audit, report, dashboard, train, evaluate, export, data, space, profile):
     main.add_command(_command)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stsearch.report.pareto import Pareto
+    from stsearch.search.session import Session
     from stsearch.search.spec import Study
 
 
@@ -75,6 +76,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
     if others := at_work(session.trials()):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
+    if said := _proxy(study, overrides, session):
+        _note(notes, said)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         run_engine(chosen, session, display.emit)
@@ -88,6 +91,24 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
 
 def _note(console: Console, text: str) -> None:
     console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _proxy(study: str, overrides: Sequence[str], session: Session) -> str:
+    """How well the proxy is known to rank, or how that is measured; empty where nothing is trained."""
+    from stsearch.evaluate.halving import HalvingRecipe
+    from stsearch.evaluate.recipe import TrainRecipe
+    from stsearch.report.calibrated_text import about_proxy
+    from stsearch.search.calibrated import calibration_in
+    from stsearch.search.place import shown
+
+    spec, url = session.study.spec, session.study.storage_url
+    if not isinstance(spec.evaluate, TrainRecipe | HalvingRecipe):
+        return ""
+    identity = {**session.study.identity(), "data_fingerprint": session.data.fingerprint}
+    place = ["--storage", shown(url)] if spec.storage is not None else []
+    kept = [text for text in overrides if text.partition("=")[0].strip() not in ("storage", "search.trials")]
+    sets = [f"--set={safe(text)}" for text in kept]
+    return about_proxy(calibration_in(url, identity), shlex.join([program(), "calibrate", study, *sets, *place]))
 
 
 def _say_next(study: str, overrides: Sequence[str], chosen: Study, result: Pareto) -> None:

@@ -14,6 +14,7 @@ from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.calibrated import Calibrated, calibration_in
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Ended, Record, StoredStudy, read_study
@@ -76,6 +77,13 @@ class Pareto:
     """the ``failed``, each with its reason"""
     learnt: Lazy[Learning | None] = field(default_factory=lambda: Lazy(lambda: None))
     """see ``learning``"""
+    measured: Lazy[Calibrated | None] = field(default_factory=lambda: Lazy(lambda: None))
+    """see ``calibrated``"""
+
+    @property
+    def calibrated(self) -> Calibrated | None:
+        """How well the proxy is known to rank; read when first asked for. ``None`` where nobody measured it."""
+        return self.measured.value
 
     @property
     def learning(self) -> Learning | None:
@@ -132,6 +140,7 @@ class Pareto:
             "budget": self.budget,
             "cost_of": self.cost_of,
             "accuracy_of": self.accuracy_of,
+            "calibration": self.calibrated.as_dict() if self.calibrated else None,
             "front": [self._row(record) for record in self.front],
             "likely": [self._row(record) for record in self.confidence.likely] if self.confidence else [],
             "not_told_apart": [
@@ -264,10 +273,11 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         screened=screen,
         confidence=confidence_of(stored, kept),
         learnt=Lazy(lambda: learning_of(stored, kept)),
+        measured=Lazy(lambda: calibration_in(stored.url, stored.identity)),
     )
 
 
 def whole(pareto: Pareto) -> Pareto:
     """``pareto`` with all that is printed of it read, so that a storage that goes away meanwhile is noticed here."""
-    _ = pareto.learning
+    _ = pareto.learning, pareto.calibrated
     return pareto
