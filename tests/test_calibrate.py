@@ -24,7 +24,7 @@ from stsearch.errors import StsearchError
 from stsearch.report.calibration import Race
 from stsearch.report.calibration_text import words
 from stsearch.schema import parse_yaml
-from stsearch.search.audit import Audit, Found
+from stsearch.search.audit import Audit, Found, load_clips
 from stsearch.search.calibration import Calibration, Way, calibration_of, found_of
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import read_study
@@ -351,11 +351,15 @@ def planted(calibration: Calibration, plant: Plant) -> None:
     """Put a whole race into its storage."""
     places = {architecture: number for number, (architecture, _) in enumerate(calibration.networks)}
     rounds = {one.part(number): (one, number) for one, number in calibration.everything}
-    audit = Audit(calibration.plan(calibration.everything))
+    plan = calibration.plan(calibration.everything)
+    audit, data = Audit(plan), load_clips(plan, quiet)
     while claimed := audit.claim():
         work, trial = claimed
         one, number = rounds[work.part]
-        made = {**plant(one, places[work.architecture], number), "data_fingerprint": calibration.data.fingerprint}
+        made = {
+            **plant(one, places[work.architecture], number),
+            "data_fingerprint": data[plan.input(work.part)].fingerprint,
+        }
         keep_whole(audit.studies[work.part], trial, made)
         assert tell(audit.studies[work.part], trial, None, [made["evaluation"]["video_top1"]])
 
@@ -369,7 +373,8 @@ def test_the_pick_is_written_and_found_again(study: Path, cli: Cli) -> None:
     assert "calibrate tiny.yaml --set=name=other` does" in fresh.stderr
     assert read_study("other").name == "other"
     calibration = planned(study, "data.clips=10", networks=10)
-    planted(calibration, noisy({}, {CLIPS: 2.0}))
+    noise = {**dict.fromkeys((one.label for one in calibration.ways), 2.0), CLIPS: 1.5}
+    planted(calibration, noisy(noise, {CLIPS: 2.0}))
 
     told = cli(*command, "--format=json", "--write=new.yaml")
     assert told.returncode == 0, told.stderr
