@@ -26,6 +26,7 @@ from stsearch.space.cost import network_cost
 from stsearch.stats.accuracy import Floats
 from stsearch.stats.calibration import (
     Agreement,
+    Candidate,
     Standing,
     pick,
     seed_to_seed,
@@ -134,7 +135,7 @@ class Race:
         for way in tried:
             seeds, longest = self.agreements(way, most)
             learnt = self.verdict(way, most) != "not learnt"
-            rows.append((self.seconds(way) or 0.0, longest if known else seeds, learnt))
+            rows.append(Candidate(self.seconds(way) or 0.0, longest if known else seeds, seeds, learnt))
         return {way.label: standing for way, standing in zip(tried, standings(rows), strict=True)}
 
     def verdict(self, way: Way, most: int) -> Verdict:
@@ -242,8 +243,8 @@ class Race:
         return settles(measured(np.array(costs), list(values.values()), videos))
 
     def picked(self) -> Tried | None:
-        """The cheapest way that ranks, of those that were trained with several seeds; ``None`` where there is none."""
-        tried = [one for one in self.tried() if one.seeds.tau.value is not None and one.standing is not None]
+        """The cheapest way that ranks, see ``stsearch.stats.calibration.pick``; ``None`` where there is none."""
+        tried = [one for one in self.tried() if one.standing is not None]
         number = pick([one.standing for one in tried if one.standing is not None])
         return None if number is None else tried[number]
 

@@ -76,23 +76,24 @@ class CalibrationProgress:
 
 
 def _tau(found: Correlation) -> str:
-    """``0.55 0.30..0.80``."""
+    """``0.55``, below it ``0.30..0.80``."""
     if found.value is None:
         return "-"
-    return f"{found.value:.2f}" if found.low is None else f"{found.value:.2f} {found.low:.2f}..{found.high:.2f}"
+    return f"{found.value:.2f}" if found.low is None else f"{found.value:.2f}\n{found.low:.2f}..{found.high:.2f}"
 
 
 def print_calibration(race: Race, picked: Tried | None, console: Console) -> None:
     """The table of ways, and what follows."""
     tried = race.tried()
     networks = counted(len(race.calibration.networks), "network")
-    title = f"ways to train, {networks} each (tau: Kendall, 95 % intervals)"
+    title = f"ways to train, {networks} each (Kendall's tau, 95 % intervals)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    heads = ("way", "rounds", "s each", "video@1", "tau of seeds", "tau with longest", "settles", "learnt", "")
+    heads = ("way", "rounds", "s", "video@1", "tau, seeds", "tau, longest", "settles", "learnt", "")
     for head in heads:
-        table.add_column(head, justify="left" if head in ("way", "learnt", "") else "right", overflow="fold")
+        table.add_column(head, justify="left" if head in ("way", "learnt", "") else "right", no_wrap=head != "way")
     for one in tried:
-        table.add_row(*_row(one, picked))
+        if one.trainings:
+            table.add_row(*_row(one, picked))
     console.print(f"[bold]calibration of {race.calibration.own.name}[/bold]", highlight=False)
     console.print(table)
     for one in tried:
@@ -120,8 +121,8 @@ def _fate(one: Tried, picked: Tried | None) -> str:
     if picked is not None and one.way is picked.way:
         return "picked"
     if one.stopped is not None:
-        return f"out at round {one.stopped}"
-    return "" if one.rounds else "no time"
+        return f"out ({one.stopped})"
+    return ""
 
 
 def words(race: Race, tried: Sequence[Tried], picked: Tried | None) -> list[str]:
@@ -133,7 +134,7 @@ def words(race: Race, tried: Sequence[Tried], picked: Tried | None) -> list[str]
         return [*said, _none(tried)]
     by = "with the longest" if race.done(race.longest) else "from seed to seed"
     said.append(
-        f"Picked: {picked.way.label}, the cheapest that has learnt, is known to rank (its interval is above 0), and "
+        f"Picked: {picked.way.label}, the cheapest that has learnt, is known to rank (its intervals are above 0), and "
         f"whose tau {by} is within one standard error of the best."
     )
     tau = picked.seeds.tau
@@ -159,8 +160,9 @@ def _none(tried: Sequence[Tried]) -> str:
             "ones (--set evaluate.epochs=...), or more clips."
         )
     return (
-        "Nothing is picked: of no way that has learnt is it known that it ranks. Try longer ones (--set "
-        "evaluate.epochs=...), more clips, or networks that differ more (--networks)."
+        "Nothing is picked: of no way that has learnt and ranks as well as the best is it known that it ranks at all "
+        "(both its intervals are above 0). Try longer ones (--set evaluate.epochs=...), more clips, more --networks "
+        "or more --rounds."
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -84,15 +85,10 @@ class Standing:
     """tau of the best less its own; ``None`` where either is not known"""
     error: float | None
     """standard error of ``behind``; ``None`` where it is not known"""
+    repeats: bool
+    """whether its rankings are known to agree from seed to seed at all"""
     learnt: bool
     """false where its networks have not learnt"""
-
-    @property
-    def ranks(self) -> bool:
-        """Whether it is known to rank at all: its interval is above 0, or it has never been seen to fail."""
-        if self.tau.value is None:
-            return False
-        return self.tau.low > 0 if self.tau.low is not None else self.tau.value > 1 - 1e-9
 
     @property
     def as_good(self) -> bool:
@@ -107,17 +103,37 @@ class Standing:
         return self.behind is not None and self.error is not None and self.behind > CLEARLY * self.error
 
 
-def standings(ways: Sequence[tuple[float, Agreement, bool]]) -> list[Standing]:
-    """Of ways given as ``(seconds per network, agreement, learnt)``; the best is the highest tau that learnt."""
-    known = [number for number, (_, found, learnt) in enumerate(ways) if learnt and found.tau.value is not None]
-    best = max(known, key=lambda number: (ways[number][1].tau.value, -ways[number][0]), default=None)
-    return [Standing(seconds, found.tau, *_behind(ways, best, found), learnt) for seconds, found, learnt in ways]
+class Candidate(NamedTuple):
+    """A way before it is compared."""
+
+    seconds: float
+    """per network"""
+    judged: Agreement
+    """with the longest, or from seed to seed where there is none"""
+    seeds: Agreement
+    """from seed to seed"""
+    learnt: bool
 
 
-def _behind(
-    ways: Sequence[tuple[float, Agreement, bool]], best: int | None, own: Agreement
-) -> tuple[float | None, float | None]:
-    first = ways[best][1] if best is not None else None
+def standings(ways: Sequence[Candidate]) -> list[Standing]:
+    """How ``ways`` stand; the best is the highest tau that learnt."""
+    known = [way for way in ways if way.learnt and way.judged.tau.value is not None]
+    best = max(known, key=lambda way: (way.judged.tau.value, -way.seconds), default=None)
+    return [
+        Standing(way.seconds, way.judged.tau, *_behind(best, way.judged), above_chance(way.seeds.tau), way.learnt)
+        for way in ways
+    ]
+
+
+def above_chance(tau: Correlation) -> bool:
+    """Whether a tau is known to be above 0: its interval is, or nothing has been seen to be in another order."""
+    if tau.value is None:
+        return False
+    return tau.low > 0 if tau.low is not None else tau.value > 1 - 1e-9
+
+
+def _behind(best: Candidate | None, own: Agreement) -> tuple[float | None, float | None]:
+    first = best.judged if best is not None else None
     if first is None or first.tau.value is None or own.tau.value is None:
         return None, None
     behind = first.tau.value - own.tau.value
@@ -127,8 +143,11 @@ def _behind(
 
 
 def pick(ways: Sequence[Standing]) -> int | None:
-    """The cheapest that has learnt, is known to rank, and ranks as well as the best; ``None`` where there is none."""
-    able = [number for number, way in enumerate(ways) if way.learnt and way.ranks and way.as_good]
+    """The cheapest that has learnt, is known to rank, and ranks as well as the best; ``None`` where there is none.
+
+    Known to rank is one whose taus, that by which it is judged and that from seed to seed, are both above chance.
+    """
+    able = [k for k, way in enumerate(ways) if way.learnt and way.repeats and above_chance(way.tau) and way.as_good]
     return min(able, key=lambda number: ways[number].seconds, default=None)
 
 
