@@ -18,6 +18,8 @@ from stsearch.search.calibration import Way
 from stsearch.search.training import Event
 from stsearch.stats.ranks import Correlation
 
+_WAY = 17
+"""Characters of a way's label at least"""
 _VERDICTS = {"learnt": "yes", "not learnt": "no", "learning speed": "in part", "unknown": ""}
 
 
@@ -86,11 +88,16 @@ def print_calibration(race: Race, picked: Tried | None, console: Console) -> Non
     """The table of ways, and what follows."""
     tried = race.tried()
     networks = counted(len(race.calibration.networks), "network")
-    title = f"ways to train, {networks} each (Kendall's tau, 95 % intervals)"
+    title = f"ways to train, n trainings of {networks} each (Kendall's tau, 95 % intervals)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    heads = ("way", "rounds", "s", "video@1", "tau, seeds", "tau, longest", "settles", "learnt", "")
+    heads = ("way", "n", "s", "top-1", "tau, seeds", "longest", "settles", "learnt", "")
     for head in heads:
-        table.add_column(head, justify="left" if head in ("way", "learnt", "") else "right", no_wrap=head != "way")
+        table.add_column(
+            head,
+            justify="left" if head in ("way", "learnt", "") else "right",
+            no_wrap=head != "way",
+            min_width=_WAY * (head == "way"),
+        )
     for one in tried:
         if one.trainings:
             table.add_row(*_row(one, picked))

@@ -57,7 +57,7 @@ class Way:
     """One fidelity to try."""
 
     label: str
-    """in what it differs from the study, ``the study's own`` for its own"""
+    """in what it differs from the study, ``study's own`` for its own"""
     role: Role
     changes: tuple[str, ...]
     """``key=value`` of the study's YAML"""
@@ -210,9 +210,9 @@ def calibration_of(
         changed = study if own else load((*said, *changes))
         return Way(label or ", ".join(map(_words, changes)), role, changes, changed, _share(changed, study))
 
-    longest = way("longest", (_length(study, LONGER * length),), f"epochs {LONGER * length}, the longest")
+    longest = way("longest", (_length(study, LONGER * length),), f"epochs {LONGER * length}, longest")
     others = [tuple(text.split()) for text in asked] or [one for one in _variations(study) if _allowed(load, one)]
-    chosen_ways = [way("own", (), "the study's own"), longest, *(way("other", changes) for changes in others)]
+    chosen_ways = [way("own", (), "study's own"), longest, *(way("other", changes) for changes in others)]
     return Calibration(_ordered(chosen_ways, chosen, data), chosen_names(chosen), rounds, seed, data)
 
 
