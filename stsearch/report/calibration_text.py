@@ -144,6 +144,10 @@ def words(race: Race, tried: Sequence[Tried], picked: Tried | None) -> list[str]
         f"Picked: {picked.way.label}, the cheapest that has learnt, is known to rank (its intervals are above 0), and "
         f"whose tau {by} is within one standard error of the best."
     )
+    if not race.done(race.longest):
+        said.append(
+            "The longest way has no round yet: the ranking repeats, but whether longer training agrees is not known."
+        )
     tau = picked.seeds.tau
     said.append(
         f"Two networks trained once each can be told apart by it from {picked.settles:.1f} points on; from seed to "
