@@ -134,7 +134,7 @@ def test_csv() -> None:
             ["run", "quickstart", "--storage", "postgresql://u:secret@h:port/d"],
             "storage: what was given is no database",
         ),
-        (["paretto"], "unknown command 'paretto'. Did you mean 'pareto'? Allowed: audit, dashboard,"),
+        (["paretto"], "unknown command 'paretto'. Did you mean 'pareto'? Allowed: audit, calibrate, dashboard,"),
         (["data", "bild"], "unknown command 'bild'. Did you mean 'build'? Allowed: build, list,"),
         (["pareto", "quickstart", "--format", "cvs"], "unknown format 'cvs'. Did you mean 'csv'? Allowed: table, json"),
     ],

@@ -12,7 +12,7 @@ import stsearch.cli
 from stsearch.data.expressions import found_groups
 from stsearch.data.sources import DATASETS, open_data
 from stsearch.errors import SpecError, UserError
-from stsearch.report.write import _write
+from stsearch.report.write import write_text
 from stsearch.resources import find
 from stsearch.schema import check, parse_yaml, read_yaml
 from stsearch.search.overrides import apply_overrides
@@ -185,7 +185,7 @@ def test_an_expression_that_never_ends_is_ended() -> None:
 
 
 def test_a_page_with_half_a_character_is_written(tmp_path: Path) -> None:
-    _write(tmp_path / "a.html", "caf\udce9 \ud800")
+    write_text(tmp_path / "a.html", "caf\udce9 \ud800")
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == "caf\ufffd \ufffd"
 
 

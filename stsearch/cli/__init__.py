@@ -11,6 +11,7 @@ import click
 
 from stsearch import __version__
 from stsearch.cli.audit import audit
+from stsearch.cli.calibrate import calibrate
 from stsearch.cli.common import Group
 from stsearch.cli.data import data
 from stsearch.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ def main() -> None:
     stsearch worker mine           one more worker on a study, from any machine: --storage URL
     stsearch pareto quickstart     show the front; --plot front.png draws it
     stsearch pareto published      the front of Tran et al. (CVPR 2018)
+    stsearch calibrate quickstart  which small trainings rank networks on these videos? within --minutes
     stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
     stsearch report quickstart     where does time pay on these videos? one page, no network
     stsearch dashboard quickstart  look into it with optuna-dashboard, also while it runs
@@ -50,7 +52,21 @@ def main() -> None:
     """
 
 
-for _command in (run, worker, pareto, audit, report, dashboard, train, evaluate, export, data, space, profile):
+for _command in (
+    run,
+    worker,
+    pareto,
+    calibrate,
+    audit,
+    report,
+    dashboard,
+    train,
+    evaluate,
+    export,
+    data,
+    space,
+    profile,
+):
     main.add_command(_command)
 add_examples(main)
 

@@ -53,7 +53,7 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
 
     chosen = load_study(study, overrides, storage)
     place = chosen.storage_url
-    worked(chosen, retry_failed=retry_failed, quiet=quiet)
+    worked(chosen, (study, overrides), retry_failed=retry_failed, quiet=quiet)
     stored = reopened(place, lambda: read_study(chosen.name, place))
     result = reopened(place, lambda: whole(pareto_of(stored)))
     if form == "json":
@@ -63,8 +63,8 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     _say_next(study, overrides, chosen, stored, result)
 
 
-def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) -> None:
-    """Bring a study to its number of networks, with its progress on stderr."""
+def worked(chosen: Study, asked: tuple[str, Sequence[str]], *, retry_failed: bool = False, quiet: bool = False) -> None:
+    """Bring a study, named as ``asked`` with ``--set``, to its number of networks, with its progress on stderr."""
     from rich.console import Console
 
     from stsearch.report.live import Display, Reading
@@ -104,6 +104,8 @@ def worked(chosen: Study, *, retry_failed: bool = False, quiet: bool = False) ->
         notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
     if power := reopened(place, lambda: what_it_settles(session)):
         notes.print(power, highlight=False, markup=False, soft_wrap=True)
+    if said := _proxy(*asked, session):
+        _note(notes, said)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         (run_engine if here else run_jobs)(chosen, session, display.emit)
@@ -124,6 +126,24 @@ def _of_span(session: Session) -> list[str]:
 
 def _note(console: Console, text: str) -> None:
     console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _proxy(study: str, overrides: Sequence[str], session: Session) -> str:
+    """How well the proxy is known to rank, or how that is measured; empty where nothing is trained."""
+    from stsearch.evaluate.halving import HalvingRecipe
+    from stsearch.evaluate.recipe import TrainRecipe
+    from stsearch.report.calibrated_text import about_proxy
+    from stsearch.search.calibrated import calibration_in
+    from stsearch.search.place import shown
+
+    spec, url = session.study.spec, session.study.storage_url
+    if not isinstance(spec.evaluate, TrainRecipe | HalvingRecipe):
+        return ""
+    identity = {**session.study.identity(), "data_fingerprint": session.data.fingerprint}
+    place = ["--storage", shown(url)] if spec.storage is not None else []
+    kept = [text for text in overrides if text.partition("=")[0].strip() not in ("storage", "search.trials")]
+    sets = [f"--set={safe(text)}" for text in kept]
+    return about_proxy(calibration_in(url, identity), shlex.join([program(), "calibrate", study, *sets, *place]))
 
 
 def _say_next(study: str, overrides: Sequence[str], chosen: Study, stored: StoredStudy, result: Pareto) -> None:

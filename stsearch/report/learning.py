@@ -279,6 +279,20 @@ def learning_of(stored: StoredStudy, front: Rows) -> Learning | None:
     )
 
 
+def learning_of_records(
+    records: Sequence[Record],
+    details: Sequence[Mapping[str, Any]],
+    classes: int,
+    clip: ClipShape,
+    evaluate: Mapping[str, Any],
+) -> Learning:
+    """Of networks that were trained outside any study: ``records`` numbered by trial, and what training found."""
+    baseline, judged = baseline_of(classes, details), _judged(records, clip)
+    found = zip(records, details, strict=True)
+    networks = (replace(learnt_of(r, kept, baseline), judged=r.trial in judged) for r, kept in found)
+    return Learning(tuple(networks), baseline, len(records), evaluate, None, "", "")
+
+
 def _clips(record: Mapping[str, Any]) -> int | None:
     """Training videos: the clips of an epoch."""
     training = record["trainings"][0]

@@ -14,6 +14,7 @@ from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
 from stsearch.search.attributes import ARCHITECTURE, STOPPED
+from stsearch.search.calibrated import Calibrated, calibration_in
 from stsearch.search.halved import Halved, halved
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.reading import Ended, Record, StoredStudy, read_study
@@ -94,6 +95,13 @@ class Pareto:
     """see ``learning``"""
     waits: Lazy[tuple[Waiting, ...]] = field(default_factory=lambda: Lazy(lambda: ()))
     """see ``waiting``"""
+    measured: Lazy[Calibrated | None] = field(default_factory=lambda: Lazy(lambda: None))
+    """see ``calibrated``"""
+
+    @property
+    def calibrated(self) -> Calibrated | None:
+        """How well the proxy is known to rank; read when first asked for. ``None`` where nobody measured it."""
+        return self.measured.value
 
     @property
     def learning(self) -> Learning | None:
@@ -155,6 +163,7 @@ class Pareto:
             "budget": self.budget,
             "cost_of": self.cost_of,
             "accuracy_of": self.accuracy_of,
+            "calibration": self.calibrated.as_dict() if self.calibrated else None,
             "front": [self._row(record) for record in self.front],
             "likely": [self._row(record) for record in self.confidence.likely] if self.confidence else [],
             "not_told_apart": [
@@ -287,6 +296,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         confidence=confidence_of(stored, kept),
         learnt=Lazy(lambda: learning_of(stored, kept)),
         waits=Lazy(lambda: _waiting(stored, halving)),
+        measured=Lazy(lambda: calibration_in(stored.url, stored.identity)),
     )
 
 
@@ -300,5 +310,5 @@ def _waiting(stored: StoredStudy, halving: Halved | None) -> tuple[Waiting, ...]
 
 def whole(pareto: Pareto) -> Pareto:
     """``pareto`` with all that is printed of it read, so that a storage that goes away meanwhile is noticed here."""
-    _ = pareto.learning, pareto.waiting
+    _ = pareto.learning, pareto.waiting, pareto.calibrated
     return pareto

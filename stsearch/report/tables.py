@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stsearch.report.calibrated_text import about_proxy
 from stsearch.report.confidence import Confidence
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.learning_text import warnings
@@ -54,6 +55,8 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     if pareto.halved and pareto.halved.agreement:
         console.print(f"{pareto.halved.agreement}.", highlight=False)
     console.print(f"cost: {pareto.cost_of} (C x T x H x W)\naccuracy: {pareto.accuracy_of}", highlight=False)
+    if pareto.calibrated:
+        console.print(f"proxy: {about_proxy(pareto.calibrated)}", highlight=False, soft_wrap=True)
     if not pareto.front:
         console.print("no network has finished within the budget; the front is empty")
     else:

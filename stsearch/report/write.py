@@ -39,8 +39,8 @@ def write_report(stored: StoredStudy, path: Path, form: str | None = None) -> No
         raise UserError(f"-o {path}: {unknown('suffix', path.suffix, FORMS)}")
     if form not in (None, FORMS[suffix]):
         raise UserError(f"-o {path} is a file of the form {FORMS[suffix]}; given --format {form}")
-    _write(path, "")  # a place that cannot be written is known before the work is done
-    _write(path, render(stored, FORMS[suffix], _command(stored, path)))
+    write_text(path, "")  # a place that cannot be written is known before the work is done
+    write_text(path, render(stored, FORMS[suffix], _command(stored, path)))
 
 
 def _command(stored: StoredStudy, path: Path) -> str:
@@ -49,8 +49,11 @@ def _command(stored: StoredStudy, path: Path) -> str:
     return f"stsearch report {shlex.quote(stored.name)}{storage} -o {shlex.quote(str(path))}"
 
 
-def _write(path: Path, text: str) -> None:
-    """A temporary file beside ``path`` takes its name when it is whole; with no text, only tried."""
+def write_text(path: Path, text: str) -> None:
+    """Write ``text``: a temporary file beside ``path`` takes its name when it is whole; with no text, only tried.
+
+    ``UserError`` for a place that cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.data.sources import open_data
+from stsearch.data.sources import Opened, open_data
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.checkpoint import EVERY_S, Shelf
@@ -51,8 +51,9 @@ from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
 
-AUDIT, RETEST = "audit", "retest"
-"""Parts: the higher fidelity, with the scores; the search's own one with another seed."""
+AUDIT, RETEST, CALIBRATE = "audit", "retest", "calibrate"
+"""Parts: the higher fidelity, with the scores; the search's own one with another seed; with a number of its own after
+``#``, one round of trainings of a calibration, see ``stsearch.search.calibration``."""
 PART = "part"
 """User attribute of a companion's trial."""
 CLIPS = 32
@@ -76,11 +77,19 @@ class Fidelity:
         return {"evaluate": recipe, "clip": list(self.clip.sizes), "width": self.width}
 
 
+class Input(NamedTuple):
+    """The clips that a part is trained on."""
+
+    clip: ClipShape
+    data: str
+    """which data: the fingerprint of the study's, and in what these differ"""
+
+
 class Work(NamedTuple):
     """One network at one fidelity."""
 
     part: str
-    """``AUDIT`` or ``RETEST``"""
+    """one of ``Plan.fidelities``"""
     architecture: str
     network: str
 
@@ -105,15 +114,29 @@ class Plan:
     """modules, and the folder they stand in"""
     checkpoint_s: float = EVERY_S
     """as ``engine.checkpoint_s``"""
+    other_data: Mapping[str, tuple[Strict, str]] = field(default_factory=dict)
+    """by part, where it is trained on other data than the study's: these, and in what they differ"""
+    until: float | None = None
+    """nothing is begun after this time (``time.time``); ``None``: nothing stays undone"""
 
     def companion(self, part: str) -> str:
-        """Name of the study that keeps a part."""
+        """Name of the study that keeps a part; rounds of one fidelity are in one."""
         digest = hashlib.sha256(json.dumps(self.settings(part), sort_keys=True).encode()).hexdigest()
-        return f"{self.study}/{part}-{digest[:10]}"
+        return f"{self.study}/{part.partition('#')[0]}-{digest[:10]}"
+
+    def input(self, part: str) -> Input:
+        """The clips of a part."""
+        more = f", {self.other_data[part][1]}" if part in self.other_data else ""
+        return Input(self.fidelities[part].clip, self.data_fingerprint + more)
 
     def settings(self, part: str) -> dict[str, Any]:
         """Everything that changes a result of a part."""
-        return {**self.fidelities[part].as_dict(), "data": self.data_fingerprint, "seed": self.seed}
+        return {**self.fidelities[part].as_dict(), "data": self.input(part).data, "seed": self.seed}
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is begun."""
+        return self.until is not None and time.time() > self.until
 
 
 def part_seed(seed: int, part: str) -> int:
@@ -161,11 +184,12 @@ class Audit:
         )
 
     def trials(self) -> list[tuple[tuple[str, str], FrozenTrial]]:
-        """Trials of both companions by part and architecture; one that was cut off at once has none."""
+        """Trials of the companions by part and architecture; one that was cut off at once has none."""
         return [
             ((part, trial.user_attrs.get(ARCHITECTURE, "")), trial)
             for part, study in self.studies.items()
             for trial in study.get_trials(deepcopy=False)
+            if trial.user_attrs.get(PART, part) == part
         ]
 
     def found(self) -> Found:
@@ -178,6 +202,8 @@ class Audit:
 
     def _others(self) -> Iterator[tuple[int, str]]:
         """Audits of other settings that are in the storage."""
+        if AUDIT not in self.plan.fidelities:
+            return
         own = self.plan.settings(AUDIT)
         for study in self.storage.get_all_studies():
             theirs = study.user_attrs.get(SETTINGS)
@@ -224,22 +250,29 @@ def _gone(trial: FrozenTrial) -> bool:
     return trial.datetime_start is not None and time.time() - trial.datetime_start.timestamp() > PATIENCE_S
 
 
-def load_clips(plan: Plan, progress: Any) -> dict[ClipShape, ClipData]:
-    """The study's data at every input of the plan; ``UserError`` if they are no longer those of the search."""
-    opened = open_data(plan.data)
-    loaded: dict[ClipShape, ClipData] = {}
-    for clip in {fidelity.clip for fidelity in plan.fidelities.values()}:
-        loaded[clip] = opened.load(clip.frames, clip.height, progress)
-        if clip == plan.searched_clip and loaded[clip].fingerprint != plan.data_fingerprint:
+def load_clips(plan: Plan, progress: Any) -> dict[Input, ClipData]:
+    """The data at every input of the plan; ``UserError`` if they are no longer those of the search."""
+    loaded: dict[Input, ClipData] = {}
+    opened: dict[str, Opened] = {}
+    for part, fidelity in plan.fidelities.items():
+        wanted, clip = plan.input(part), fidelity.clip
+        if wanted in loaded:
+            continue
+        data = plan.other_data[part][0] if part in plan.other_data else plan.data
+        if wanted.data not in opened:
+            opened[wanted.data] = open_data(data)
+        loaded[wanted] = opened[wanted.data].load(clip.frames, clip.height, progress)
+        own = wanted == Input(plan.searched_clip, plan.data_fingerprint)
+        if own and loaded[wanted].fingerprint != plan.data_fingerprint:
             raise UserError(
                 f"the data of the study {plan.study!r} have changed since it was run (fingerprint "
-                f"{plan.data_fingerprint}, now {loaded[clip].fingerprint}): other clips would be audited"
+                f"{plan.data_fingerprint}, now {loaded[wanted].fingerprint}): other clips would be audited"
             )
     return loaded
 
 
-def work_audit(plan: Plan, emit: Emit, clips: Mapping[ClipShape, ClipData] | None = None) -> None:
-    """Do the plan's work until nothing is left; others may do the same beside it.
+def work_audit(plan: Plan, emit: Emit, clips: Mapping[Input, ClipData] | None = None) -> None:
+    """Do the plan's work until nothing is left, or its time is over; others may do the same beside it.
 
     ``clips`` are those of ``load_clips``, where the caller has them already.
     Raises ``UserError`` for data that changed, ``WorldError`` where the storage fails.
@@ -250,7 +283,7 @@ def work_audit(plan: Plan, emit: Emit, clips: Mapping[ClipShape, ClipData] | Non
         audit, clips = Audit(plan), clips or load_clips(plan, lambda *_: None)
         device = choose_device(plan.device, "engine.device")
         audit.note = lambda text: emit({"event": "note", "text": text})
-        while persist(audit, audit.left):
+        while not plan.over and persist(audit, audit.left):
             claimed = persist(audit, audit.claim)
             if claimed is None:
                 pause(_WAIT_S)  # the rest is in training elsewhere; should that worker die, it is ours
@@ -262,7 +295,7 @@ def _train(
     audit: Audit,
     work: Work,
     trial: optuna.Trial,
-    clips: Mapping[ClipShape, ClipData],
+    clips: Mapping[Input, ClipData],
     device: torch.device,
     emit: Emit,
 ) -> None:
@@ -304,10 +337,10 @@ def _shelf(audit: Audit, work: Work) -> Shelf:
     return Shelf(folder / name, audit.note, audit.plan.checkpoint_s)
 
 
-def _record(audit: Audit, work: Work, clips: Mapping[ClipShape, ClipData], device: torch.device) -> dict[str, Any]:
+def _record(audit: Audit, work: Work, clips: Mapping[Input, ClipData], device: torch.device) -> dict[str, Any]:
     plan = audit.plan
     fidelity = plan.fidelities[work.part]
-    data = clips[fidelity.clip]
+    data = clips[plan.input(work.part)]
     architecture: Architecture = parse_placement(work.architecture)
     seed = part_seed(plan.seed, work.part)
     proxy = architecture.scaled(fidelity.width)
@@ -320,6 +353,7 @@ def _record(audit: Audit, work: Work, clips: Mapping[ClipShape, ClipData], devic
         "scores": scores,
         "train_clips": len(data.splits["train"]),
         "val_videos": len(data.splits["val"]),
+        "data_fingerprint": data.fingerprint,
         "fidelity": fidelity.as_dict(),
         "provenance": provenance(device),
     }

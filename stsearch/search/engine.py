@@ -22,7 +22,7 @@ from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError, WorldError
 from stsearch.interrupt import check, flagged, number_of
 from stsearch.profiling.device import choose_device
-from stsearch.search.audit import Plan, work_audit
+from stsearch.search.audit import Input, Plan, work_audit
 from stsearch.search.engines import Engine
 from stsearch.search.patience import reopened
 from stsearch.search.session import Session, open_session
@@ -30,7 +30,6 @@ from stsearch.search.spec import Study
 from stsearch.search.storage import storage_errors
 from stsearch.search.training import Emit, Event
 from stsearch.search.worker import work
-from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
 
 Job = Callable[[Emit], None]
@@ -91,7 +90,7 @@ def run(study: Study, session: Session, emit: Emit) -> None:
 
 
 def run_audit(
-    plan: Plan, engine: Engine, tasks: int, emit: Emit, clips: Mapping[ClipShape, ClipData] | None = None
+    plan: Plan, engine: Engine, tasks: int, emit: Emit, clips: Mapping[Input, ClipData] | None = None
 ) -> None:
     """Do the work of ``plan``, in this process, with ``clips``, or in several, which load them themselves."""
     count = min(workers_for(engine, tasks), tasks)

@@ -94,7 +94,7 @@ def check_format(name: str, stored: Mapping[str, Any]) -> None:
 def _read(connection: sa.Connection, name: str, url: str) -> StoredStudy:
     known = {row[1]: row[0] for row in connection.execute(sa.select(STUDIES.c.study_id, STUDIES.c.study_name))}
     if name not in known or name.endswith(REPEATS):
-        known = {key: number for key, number in known.items() if not key.endswith(REPEATS)}
+        known = {key: number for key, number in known.items() if not key.endswith(REPEATS) and "/" not in key}
         held = unknown("study", name, known) if known else f"no study {name!r} has begun yet"
         raise UserError(f"{held} (in {shown(url)})")
     user, system = (study_attributes(connection, who, known[name]) for who in ("user", "system"))

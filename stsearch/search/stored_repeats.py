@@ -66,7 +66,7 @@ def audit_repeats(url: str, name: str, identity: Mapping[str, Any]) -> dict[str,
             .where(attributes.c.key == SETTINGS, STUDIES.c.study_name.startswith(f"{name}/", autoescape=True))
         )
         for study, text in rows.all():
-            if _alike(loaded(text), identity):
+            if alike(loaded(text), identity):
                 query = of_trial.where(TRIALS.c.study_id == study, state_is("COMPLETE"), USER.c.key == ARCHITECTURE)
                 networks |= {trial: loaded(text) for trial, text in connection.execute(query)}
     found: dict[str, tuple[Repeat, ...]] = {}
@@ -86,7 +86,7 @@ def was_audited(url: str, name: str) -> bool:
         return connection.execute(sa.select(STUDIES.c.study_id).where(of_audits).limit(1)).first() is not None
 
 
-def _alike(settings: Any, identity: Mapping[str, Any]) -> bool:
+def alike(settings: Any, identity: Mapping[str, Any]) -> bool:
     """Whether trainings of these settings are what the study's own are: recipe, clip, width and data."""
     own = identity["evaluate"]
     if not isinstance(settings, dict) or own.get("name") not in ("train", "halving"):
