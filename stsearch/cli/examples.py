@@ -9,6 +9,7 @@ import click
 EXAMPLES: Mapping[str, str] = {
     "": "stsearch run quickstart",
     "run": "stsearch run mine.yaml --set evaluate.epochs=8",
+    "worker": "stsearch worker mine --storage postgresql://me@db.example/stsearch --set data.path=/mnt/clips",
     "pareto": "stsearch pareto mine --plot front.png --pick knee",
     "audit": "stsearch audit mine --networks 12",
     "calibrate": "stsearch calibrate mine",

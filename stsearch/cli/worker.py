@@ -28,9 +28,6 @@ def worker(study: str, overrides: Sequence[str], storage: str | None, quiet: boo
     """Work for STUDY, which was begun by `stsearch run`, and leave when it is complete.
 
     The study is read from its storage: no file of it is needed here. Its videos are, and must be the same.
-
-    \b
-    stsearch worker mine --storage postgresql://me@db.example/stsearch --set data.path=/mnt/clips
     """
     from stsearch.search.joining import joined
     from stsearch.search.place import shown
