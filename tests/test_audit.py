@@ -34,9 +34,10 @@ from stsearch.report.audit_plan import _audit_recipe, fidelities, plan, sample
 from stsearch.report.confidence_text import about_noise
 from stsearch.report.pareto import pareto_of
 from stsearch.search.audit import AUDIT, RETEST, Audit, Plan, load_clips, part_seed, work_audit
+from stsearch.search.burial import interrupt
 from stsearch.search.engine import run as run_engine
 from stsearch.search.reading import StoredStudy, read_study
-from stsearch.search.session import interrupt, open_session
+from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
 from stsearch.search.storage import open_storage
 from stsearch.stats.agreement import Difference

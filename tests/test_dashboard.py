@@ -26,8 +26,9 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report.dashboard import serve
 from stsearch.search import worker
 from stsearch.search.attributes import INTERRUPTED, REASON
+from stsearch.search.burial import interrupt
 from stsearch.search.reading import StoredStudy, read_study
-from stsearch.search.session import interrupt, open_session
+from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
 from stsearch.search.state import State
 from stsearch.search.storage import open_storage, open_study

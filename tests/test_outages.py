@@ -28,9 +28,10 @@ from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
 from stsearch.search import packed, training, worker, workers
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON, RECORD, WORKER
+from stsearch.search.burial import bury_dead
 from stsearch.search.outages import is_outage
 from stsearch.search.reading import read_study
-from stsearch.search.session import Session, bury_dead, open_session
+from stsearch.search.session import Session, open_session
 from stsearch.search.spec import load_study
 from stsearch.search.state import State
 from stsearch.search.training import Event

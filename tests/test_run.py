@@ -32,8 +32,9 @@ from stsearch.report.pareto import pareto_of, trial_architecture
 from stsearch.resources import find
 from stsearch.search import worker
 from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REASON
+from stsearch.search.burial import bury_dead
 from stsearch.search.reading import StoredStudy, read_study
-from stsearch.search.session import FAILURES_IN_A_ROW, bury_dead, open_session, standing
+from stsearch.search.session import FAILURES_IN_A_ROW, open_session, standing
 from stsearch.search.spec import Study, load_study
 from stsearch.search.state import State
 from stsearch.search.storage import Lock, open_storage, open_study, surely_dead, this_worker

@@ -37,13 +37,13 @@ from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, NETWORK, REASON, RECORD, SETTINGS, WORKER
+from stsearch.search.burial import interrupt
 from stsearch.search.fitting import difference
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
 from stsearch.search.place import study_folder
 from stsearch.search.records import keep_whole, provenance
-from stsearch.search.session import interrupt
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
 from stsearch.search.training import Emit, own_failures, shortened, tell

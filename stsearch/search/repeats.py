@@ -32,13 +32,14 @@ from stsearch.search.attributes import (
     REPEATS,
     WORKER,
 )
+from stsearch.search.burial import bury_trials
 from stsearch.search.claims import begin_trial
 from stsearch.search.halving import shelf_of
 from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
 from stsearch.search.records import keep_record, plain
-from stsearch.search.session import Session, bury_trials
+from stsearch.search.session import Session
 from stsearch.search.shown import Begun
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from stsearch.errors import UserError, unknown
+from stsearch.evaluate.evaluators import LookedAt, ScoreName
 from stsearch.schema import Strict
+from stsearch.search.samplers import SAMPLERS
+from stsearch.space.published import find_network
 
 Extent = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -41,6 +45,58 @@ class Measure(Strict):
     """``auto``: bf16 autocast on a GPU that has it, else fp32"""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """torch threads on a CPU"""
+
+
+class Screen(Strict):
+    """The ``search.screen:`` section."""
+
+    score: ScoreName
+    """how an untrained network is judged: synflow, naswot or entropy"""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
+    clips: LookedAt = 32
+    """training clips to look at, for ``naswot``; the same for all networks"""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What makes scores comparable, beside what a study may not change."""
+        return {"score": self.score, "clips": self.clips}
+
+
+class Search(Strict):
+    """How architectures are proposed."""
+
+    sampler: str = "auto"
+    """auto, ehvi, random, tpe, nsga2, gp or exhaustive; auto tries all networks where trials suffice, else ehvi"""
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
+    """networks of the space to train; references outside it come on top"""
+    repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
+    repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
+    """further trainings of networks by name, with further seeds, before those of near-ties"""
+    start_with: Literal["none", "paper", "paper-all", "balanced"] | list[str] = "paper"
+    """what is trained first: nothing, the networks of the paper, also those over the budget, these and a balanced part
+    of the space, or networks by name"""
+    screen: Screen | None = None
+    """a score that a network must pass before it is trained"""
+
+    @field_validator("sampler")
+    @classmethod
+    def _known(cls, given: str) -> str:
+        if given not in SAMPLERS:
+            raise ValueError(unknown("sampler", given, SAMPLERS))
+        return given
+
+    @field_validator("start_with")
+    @classmethod
+    def _networks(cls, given: str | list[str]) -> str | list[str]:
+        if isinstance(given, list):
+            try:
+                for name in given:
+                    find_network(name)
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        return given
 
 
 def keys_inside(outer: type[Strict], sections: Mapping[str, type[Strict]]) -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ import optuna
 import torch
 from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.data.cache import Progress
 from stsearch.data.loader import RESIDENT_SHARE, resident
@@ -28,19 +26,12 @@ from stsearch.profiling.device import Setting, choose_device, comparable
 from stsearch.profiling.measure import quick
 from stsearch.search.asked import grown
 from stsearch.search.attributes import (
-    ARCHITECTURE,
     FOLDER,
     FORMAT,
-    INTERRUPTED,
-    LOST,
-    REASON,
     REFERENCE,
     REFERENCE_POINT,
-    REPEAT_OF,
-    RETRIED,
     SPEC,
     VIDEOS,
-    WORKER,
 )
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
@@ -51,8 +42,8 @@ from stsearch.search.proposals import Proposal
 from stsearch.search.records import keep_labels, plain
 from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
-from stsearch.search.state import State, state_of
-from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening, surely_dead, this_worker
+from stsearch.search.state import State
+from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening
 from stsearch.search.stored_repeats import Repeat, audit_repeats
 from stsearch.search.tally import Tally
 from stsearch.search.workers import Silence
@@ -60,12 +51,8 @@ from stsearch.space.architecture import Architecture
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
 
-REFERENCE_PATIENCE_S = 3600
-"""A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
 PRUNED_IN_A_ROW = 50
 """So many networks over a measured budget, one after the other: nearly nothing keeps it, so the run stops."""
-MOST_LOST = 5
-"""Workers killed while they trained one network, before that is given up."""
 FAILURES_IN_A_ROW = 5
 """So many networks failing one after the other are no accident of theirs: the run stops."""
 
@@ -303,69 +290,6 @@ def _create_or_load(
     optuna_study.set_user_attr(SPEC, plain(stored_spec))
     keep_labels(optuna_study, data.splits["val"].labels.tolist())
     return optuna_study
-
-
-def bury_dead(session: Session) -> list[FrozenTrial]:
-    """Fail the trials and references whose worker was killed, so that their networks are tried again.
-
-    The caller holds the lock. Gives all trials, as ``Session.trials``.
-    """
-    if session.study.references():
-        for key, value in session.optuna_study.user_attrs.items():
-            if not key.startswith(REFERENCE) or value["state"] != State.RUNNING:
-                continue
-            worker, silent = value.get(WORKER), time.time() - value["beat"]
-            if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
-                session.optuna_study.set_user_attr(key, {"state": State.OPEN})
-    return bury_trials(session, session.optuna_study)
-
-
-def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
-    """The same for the trials of one of Optuna's studies."""
-    storage = session.storage
-    trials = study.get_trials(deepcopy=False)
-    running = [trial for trial in trials if state_of(trial) is State.RUNNING]
-    if not running:
-        return trials
-    if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
-        silent = set(storage._get_stale_trial_ids(study._study_id))  # workers of other machines, by their heartbeat
-        for trial in running:
-            if session.silence.is_over(trial, trial._trial_id in silent):
-                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-                    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-    me = this_worker()
-    for trial in running:
-        worker = trial.user_attrs.get(WORKER)
-        # A trial gets its worker under the lock, and this worker is between trials.
-        if worker is None or worker == me:
-            interrupt(storage, trial._trial_id)
-        elif surely_dead(worker):
-            _bury(storage, trial, trials)
-    return study.get_trials(deepcopy=False)
-
-
-def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
-    """End a trial whose worker was killed; the network that this befell ``MOST_LOST`` times is given up."""
-    about = [trial.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)]
-    alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)] == about]
-    since = max((place for place, known in enumerate(alike) if RETRIED in known), default=-1)  # asked for once more
-    lost = 1 + sum(LOST in known for known in alike[since + 1 :])
-    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_user_attr(trial._trial_id, LOST, True)
-        if lost >= MOST_LOST:
-            why = f"given up: {lost} workers were killed while they trained it (out of memory?)"
-            storage.set_trial_user_attr(trial._trial_id, REASON, why)
-            storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-            return
-    interrupt(storage, trial._trial_id)
-
-
-def interrupt(storage: RDBStorage, trial_id: int) -> None:
-    """End a running trial as interrupted: its network will be proposed again."""
-    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
-        storage.set_trial_user_attr(trial_id, REASON, "interrupted: the worker was stopped or killed")
-        storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
 
 
 @dataclass(frozen=True)

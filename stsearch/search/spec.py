@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, SerializeAsAny, field_validator
 
 import stsearch.search.oneshot  # noqa: F401 - registers an evaluator
 from stsearch.data.sources import DATASETS, channels_of
 from stsearch.errors import SpecError, UserError, brief, quoted, unknown
-from stsearch.evaluate.evaluators import EVALUATORS, LookedAt, ScoreName, ScoreRecipe
+from stsearch.evaluate.evaluators import EVALUATORS, ScoreRecipe
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
@@ -21,66 +21,14 @@ from stsearch.search.engines import ENGINES, Engine, remote_faults
 from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
-from stsearch.search.samplers import SAMPLERS
-from stsearch.search.sections import Measure, Target, keys_inside
+from stsearch.search.sections import Measure, Search, Target, keys_inside
 from stsearch.search.sections import Proxy as Proxy
+from stsearch.search.sections import Screen as Screen
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
-
-
-class Screen(Strict):
-    """The ``search.screen:`` section."""
-
-    score: ScoreName
-    """how an untrained network is judged: synflow, naswot or entropy"""
-    reduction: Annotated[int, Field(ge=2)] = 3
-    """one in so many of the scored networks is trained, rounded up, and besides those that none beats"""
-    clips: LookedAt = 32
-    """training clips to look at, for ``naswot``; the same for all networks"""
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What makes scores comparable, beside what a study may not change."""
-        return {"score": self.score, "clips": self.clips}
-
-
-class Search(Strict):
-    """How architectures are proposed."""
-
-    sampler: str = "auto"
-    """auto, ehvi, random, tpe, nsga2, gp or exhaustive; auto tries all networks where trials suffice, else ehvi"""
-    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 30
-    """networks of the space to train; references outside it come on top"""
-    repeats: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """trainings, after the search, of networks that cannot be told apart on the front, with further seeds"""
-    repeat: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
-    """further trainings of networks by name, with further seeds, before those of near-ties"""
-    start_with: Literal["none", "paper", "paper-all", "balanced"] | list[str] = "paper"
-    """what is trained first: nothing, the networks of the paper, also those over the budget, these and a balanced part
-    of the space, or networks by name"""
-    screen: Screen | None = None
-    """a score that a network must pass before it is trained"""
-
-    @field_validator("sampler")
-    @classmethod
-    def _known(cls, given: str) -> str:
-        if given not in SAMPLERS:
-            raise ValueError(unknown("sampler", given, SAMPLERS))
-        return given
-
-    @field_validator("start_with")
-    @classmethod
-    def _networks(cls, given: str | list[str]) -> str | list[str]:
-        if isinstance(given, list):
-            try:
-                for name in given:
-                    find_network(name)
-            except UserError as error:
-                raise ValueError(str(error)) from None
-        return given
 
 
 class StudySpec(Strict):

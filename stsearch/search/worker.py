@@ -26,6 +26,7 @@ from stsearch.search.attributes import (
     TRACE,
     WORKER,
 )
+from stsearch.search.burial import bury_dead
 from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, shelf_of, tidy
 from stsearch.search.metrics import measured_names
@@ -51,7 +52,6 @@ from stsearch.search.session import (
     PRUNED_IN_A_ROW,
     Session,
     Standing,
-    bury_dead,
     open_reference,
     standing,
 )

@@ -1,0 +1,94 @@
+"""What becomes of trials and references whose workers are gone: they are tried again, and at last given up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.search.attributes import (
+    ARCHITECTURE,
+    INTERRUPTED,
+    LOST,
+    REASON,
+    REFERENCE,
+    REPEAT_OF,
+    RETRIED,
+    WORKER,
+)
+from stsearch.search.session import Session
+from stsearch.search.state import State, state_of
+from stsearch.search.storage import HEARTBEAT_S, surely_dead, this_worker
+
+REFERENCE_PATIENCE_S = 3600
+"""A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
+MOST_LOST = 5
+"""Workers killed while they trained one network, before that is given up."""
+
+
+def bury_dead(session: Session) -> list[FrozenTrial]:
+    """Fail the trials and references whose worker was killed, so that their networks are tried again.
+
+    The caller holds the lock. Gives all trials, as ``Session.trials``.
+    """
+    if session.study.references():
+        for key, value in session.optuna_study.user_attrs.items():
+            if not key.startswith(REFERENCE) or value["state"] != State.RUNNING:
+                continue
+            worker, silent = value.get(WORKER), time.time() - value["beat"]
+            if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
+                session.optuna_study.set_user_attr(key, {"state": State.OPEN})
+    return bury_trials(session, session.optuna_study)
+
+
+def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
+    """The same for the trials of one of Optuna's studies."""
+    storage = session.storage
+    trials = study.get_trials(deepcopy=False)
+    running = [trial for trial in trials if state_of(trial) is State.RUNNING]
+    if not running:
+        return trials
+    if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
+        silent = set(storage._get_stale_trial_ids(study._study_id))  # workers of other machines, by their heartbeat
+        for trial in running:
+            if session.silence.is_over(trial, trial._trial_id in silent):
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+    me = this_worker()
+    for trial in running:
+        worker = trial.user_attrs.get(WORKER)
+        # A trial gets its worker under the lock, and this worker is between trials.
+        if worker is None or worker == me:
+            interrupt(storage, trial._trial_id)
+        elif surely_dead(worker):
+            _bury(storage, trial, trials)
+    return study.get_trials(deepcopy=False)
+
+
+def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
+    """End a trial whose worker was killed; the network that this befell ``MOST_LOST`` times is given up."""
+    about = [trial.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)]
+    alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)] == about]
+    since = max((place for place, known in enumerate(alike) if RETRIED in known), default=-1)  # asked for once more
+    lost = 1 + sum(LOST in known for known in alike[since + 1 :])
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial._trial_id, LOST, True)
+        if lost >= MOST_LOST:
+            why = f"given up: {lost} workers were killed while they trained it (out of memory?)"
+            storage.set_trial_user_attr(trial._trial_id, REASON, why)
+            storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+            return
+    interrupt(storage, trial._trial_id)
+
+
+def interrupt(storage: RDBStorage, trial_id: int) -> None:
+    """End a running trial as interrupted: its network will be proposed again."""
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        storage.set_trial_user_attr(trial_id, REASON, "interrupted: the worker was stopped or killed")
+        storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
