@@ -26,6 +26,7 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import OF_OPTIMIZERS, TrainRecipe
 from stsearch.evaluate.whole import WholeRecipe
+from stsearch.search.engines import SlurmEngine
 from stsearch.search.metrics import METRICS
 from stsearch.search.spec import StudySpec
 from stsearch.space.search_space import SpaceSpec
@@ -193,6 +194,11 @@ def yaml_page() -> str:
         inner += [one for one in sections(recipe) if one not in inner]
     for model in inner:
         parts += [f"### `{_title(model)}` {{ #{_anchor(model)} }}", _about(model), _section(model)]
+    parts += [
+        "## Engine",
+        "The section `engine` of a Slurm cluster has further keys (see [several machines](../several-machines.md)).",
+    ]
+    parts += ["### `engine: {name: slurm}` { #engine-slurm }", _about(SlurmEngine), _section(SlurmEngine)]
     keys = tuple(OF_OPTIMIZERS["muon"])
     parts += [
         "### What each optimiser takes by default",

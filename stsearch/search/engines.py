@@ -20,6 +20,7 @@ class Engine(Strict):
     here: ClassVar[bool] = True
     """whether the process that runs the study does, or starts, its work itself"""
     name: Literal["local", "slurm"] = "local"
+    """``slurm``: jobs of a cluster, with further keys"""
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """``auto``: one per CPU core, or one in all on a GPU"""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -35,17 +36,23 @@ class SlurmEngine(Engine):
 
     here: ClassVar[bool] = False
     name: Literal["slurm"] = "slurm"
+    """workers are jobs"""
     workers: Annotated[int, Field(ge=1, le=1024)] = 4
     """jobs"""
     where: Literal["slurm", "here"] = "slurm"
     """``here``: the jobs are processes of this machine, to try it out"""
     partition: Word | None = None
+    """of the cluster; default: the cluster's own"""
     account: Word | None = None
+    """that the jobs are charged to"""
     qos: Word | None = None
+    """quality of service, a name of the cluster's"""
     constraint: Word | None = None
+    """features that a node must have, as ``a100``"""
     minutes: Annotated[int, Field(ge=1, le=100_000)] = 240
     """time limit of a job; one that reaches it is queued again, up to ``requeues`` times"""
     requeues: Annotated[int, Field(ge=0, le=1000)] = 20
+    """of each job"""
     gpus: Annotated[int, Field(ge=0, le=1)] = 0
     """per job"""
     memory_gb: Annotated[int, Field(ge=1, le=10_000)] | None = None
