@@ -255,6 +255,7 @@ def test_our_page_is_there_without_optuna_dashboard() -> None:
     assert ran.stdout == "[]\n"
 
 
+@on_sqlite
 def test_our_page_comes_first_and_renews_itself(tiny: Path, study: StoredStudy, ours: str, open_page: Open) -> None:
     visit = open_page(ours, width=1280)
     page = visit.page
@@ -268,19 +269,20 @@ def test_our_page_comes_first_and_renews_itself(tiny: Path, study: StoredStudy, 
     page.evaluate("window.same = true")
     stamp = page.evaluate("document.documentElement.dataset.stamp")
     networks = ["search.start_with=paper-all", "budget.gmacs=1.6", "search.trials=14"]
-    work(open_session(load_study(str(tiny), networks), quiet), quiet)
+    work(open_session(load_study(str(tiny), networks, study.url), quiet), quiet)
     page.wait_for_function("old => (document.documentElement.dataset.renewed ?? old) !== old", arg=stamp)
     assert page.evaluate("window.same"), "without loading it anew"
     assert page.locator("#panel").get_attribute("data-network") == NETWORKS["R3D-18"].id, "what was chosen is kept"
     assert page.locator("details.section[open]").count() == page.locator("details.section").count()
     known = json.loads(page.locator("#networks").text_content() or "")["networks"]
-    trained = read_study("tiny")
+    trained = read_study("tiny", study.url)
     assert len(known) == len(trained.complete) + 1, "the new ones too, and R2D, outside the space"
     page.locator("#panel a", has_text="optuna-dashboard").click()
     page.get_by_text("Over the budget").wait_for()
     assert visit.left == []
 
 
+@on_sqlite
 def test_curves_of_a_network_that_is_not_on_the_page_are_fetched(study: StoredStudy, ours: str) -> None:
     (record,) = study.records(study.complete[:1])
     status, body, kind = get(f"{ours}network?id={quote(record.architecture)}")
@@ -291,6 +293,7 @@ def test_curves_of_a_network_that_is_not_on_the_page_are_fetched(study: StoredSt
     assert get(ours, Host="evil.example:80")[0] == 403
 
 
+@on_sqlite
 def test_studies_of_repeats_and_audits_are_behind_it_and_no_others(study: StoredStudy, address: str) -> None:
     storage = open_storage(study.url)
     for name in ("tiny:repeats", "tiny/audit-1", "tinyother"):
@@ -303,6 +306,7 @@ def test_studies_of_repeats_and_audits_are_behind_it_and_no_others(study: Stored
     assert get(f"{host}/api/studies/{max(numbers.values()) + 1}")[0] == 404
 
 
+@on_sqlite
 def test_the_title_of_our_figure_is_not_under_its_tools(address: str, open_page: Open) -> None:
     page = open_page(address, width=1500, height=1200).page
     page.get_by_text("front beside the paper's networks").wait_for()

@@ -35,7 +35,7 @@ def test_run_says_it_before_and_pareto_after(tiny: Path, cli: Cli) -> None:
     said = " ".join(first.stderr.split())
     points = f"{settled(expected_error(40, 1)):.1f}"
     assert f"3 networks, one training each: differences of {points} points can be settled, in 4 of 5 cases" in said
-    assert "before anything is measured: 40 validation videos" in said
+    assert "an estimate from 40 validation videos" in said
     again = " ".join(cli("run", str(tiny), *settings).stderr.split())
     assert "can be settled, in 4 of 5 cases (what seeds add is a guess so far)" in again
     shown = " ".join(cli("pareto", "tiny").stdout.split())

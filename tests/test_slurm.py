@@ -76,7 +76,7 @@ def test_jobs_that_all_fail_are_told_with_the_end_of_a_log(tiny: Path, clips: Pa
     path = os.pathsep.join([str(site.resolve()), os.environ.get("PYTHONPATH", "")])
     done = cli("run", str(tiny), *settings, timeout=400, GONE=str(clips), PYTHONPATH=path)
     assert done.returncode == 1, done.stderr
-    assert "all jobs have ended, and 3 networks are not trained; job" in done.stderr
+    assert "all jobs have ended, and 3 trainings are left; job" in done.stderr
     assert "Traceback" not in done.stderr.split("its log")[0]
 
 

@@ -119,8 +119,8 @@ def test_a_worker_of_no_study(cli: Cli) -> None:
 
 
 def test_all_workers_killed_at_once_are_started_again(tiny: Path) -> None:
-    command = [sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=search.trials=12"]
-    command += ["--set=engine.workers=2", "--set=data.clips=120"]
+    command = [sys.executable, "-m", "stsearch.cli", "run", str(tiny), "--set=search.trials=3"]
+    command += ["--set=engine.workers=2", "--set=data.clips=120", "--set=evaluate.epochs=60"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def both() -> list[int]:
@@ -135,7 +135,7 @@ def test_all_workers_killed_at_once_are_started_again(tiny: Path) -> None:
     assert process.returncode == 0, errors
     assert errors.count("a worker was killed (exit code -9); another is started in its place") == 2
     found = networks(load_study(str(tiny)))
-    assert len(set(found)) == len(found) == 12
+    assert len(set(found)) == len(found) == 3
 
 
 def _die(emit: Emit) -> None:
@@ -163,7 +163,7 @@ class Recipe(TrainRecipe):
 
 
 def run(task, on_epoch):
-    if task.architecture.id.startswith("2d-3d-3d-"):
+    if task.architecture.id.startswith("2d-3dx2-3dx2-"):
         os.kill(os.getpid(), signal.SIGKILL)
     return evaluate_by_training(task, on_epoch)
 
@@ -183,7 +183,7 @@ def test_a_network_that_kills_its_workers_is_given_up(tiny: Path, cli: Cli) -> N
     done = cli("run", str(tiny), *(word for text in settings for word in ("--set", text)), timeout=500)
     stored = read_study("tiny")
     (failed,) = stored.ended(State.FAILED)
-    assert failed.network.startswith("2d-3d-3d-"), done.stderr
+    assert failed.network == "2d-3d-3d-2d-2d@18", done.stderr
     assert failed.reason == "given up: 5 workers were killed while they trained it (out of memory?)"
     assert len(stored.complete) == 3
     assert done.returncode == 0, done.stderr

@@ -24,6 +24,7 @@ from stsearch.nets.foreign import load_foreign
 from stsearch.nets.layers import Draws, StepDropout, name_draws
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.zoo import ZOO
+from tests.conftest import Cli
 from tests.test_zoo import published_weights
 
 CPU = torch.device("cpu")
@@ -189,3 +190,25 @@ def test_exported_files_take_clips_of_other_batches_sizes_and_lengths(name: str,
     if name == "X3D-XS":  # of SlowFast's maps of one position, in such small clips, less is free
         assert [one.shape for one in done.parity] == [(1, 3, 8, 32, 32), (3, 3, 4, 32, 48), (2, 3, 11, 40, 32)]
         assert free == ["N", "T", "H", "W"]
+
+
+def test_dropout_and_a_moving_average_go_together(cli: Cli, tmp_path: Path) -> None:
+    """The last batch is shorter than those that the averaged network's statistics are computed on."""
+    words = [
+        "train",
+        "X3D-XS",
+        "--data",
+        "motions",
+        "--frames",
+        "4",
+        "--size",
+        "32",
+        "--device",
+        "cpu",
+        "--out",
+        "averaged",
+    ]
+    sets = ["data.clips=20", "data.val_clips=8", "evaluate.batch=16", "evaluate.ema=0.9", "evaluate.epochs=1"]
+    done = cli(*words, *(f"--set={one}" for one in sets))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "averaged" / "weights.pt").is_file()

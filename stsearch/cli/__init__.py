@@ -42,7 +42,7 @@ def main() -> None:
     stsearch calibrate quickstart  which small trainings rank networks on these videos? within --minutes
     stsearch audit quickstart      how far can these small trainings be trusted? trains some networks longer
     stsearch report quickstart     where does time pay on these videos? one page, no network
-    stsearch dashboard quickstart  look into it with optuna-dashboard, also while it runs
+    stsearch dashboard quickstart  the report, live, in a browser; optuna-dashboard behind it
     stsearch train STUDY#TRIAL     train the chosen network to the end
     stsearch evaluate STUDY#TRIAL  --weights FILE: how good it is; without, train it again as the study did
     stsearch export STUDY#TRIAL    its weights as ONNX, torch.export or a state dict

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +14,15 @@ import click
 
 from stsearch.cli.common import format_option, print_json, storage_option
 from stsearch.errors import UserError
+from stsearch.hiding import safe
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
     from stsearch.report.calibration import Race, Tried
     from stsearch.search.calibration import Calibration
+
+_NOT_WRITTEN = ("storage", "engine", "name")
+"""Keys that say where this command works, and are no part of a proxy."""
 
 
 @click.command()
@@ -123,11 +129,14 @@ def _raced(calibration: Calibration, seconds: float, quiet: bool) -> Race:
     from stsearch.search.audit import load_clips
     from stsearch.search.calibration import found_of
     from stsearch.search.engine import run_audit, workers_for
+    from stsearch.search.engines import Engine
 
     race = Race(calibration, found_of(calibration))
     if not seconds:
         return race
     engine = calibration.own.spec.engine
+    if not engine.here:  # a calibration works where it is started, as an audit does
+        engine = Engine(threads=engine.threads, device=engine.device, checkpoint_s=engine.checkpoint_s)
     workers = workers_for(engine, len(calibration.networks))
     until = time.time() + seconds - race.spent / workers
     progress = CalibrationProgress(race, seconds / 60, race.spent / workers, quiet=quiet)
@@ -174,11 +183,14 @@ def _rewritten(
 
     path = find("studies", study)
     before = read_text(path)
-    changes = [*overrides, *(picked.way.changes if picked else ())]
-    after, _ = rewritten(before, changes) if picked else (before, True)
+    kept = [text for text in overrides if re.split(r"[.=]", text.strip(), maxsplit=1)[0] not in _NOT_WRITTEN]
+    changes = [*kept, *(picked.way.changes if picked else ())]
+    after, commented = rewritten(before, changes) if picked else (before, True)
+    if not commented:
+        click.echo("note: the file is written anew, so its comments are lost", err=True)
     names = str(path), str(target or path)
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="")
-    return after, changes if picked else [], "\n".join(lines)
+    return after, [safe(text) for text in changes] if picked else [], safe("\n".join(lines))
 
 
 def _show(diff: str, changes: Sequence[str], target: Path | None) -> None:
@@ -186,7 +198,7 @@ def _show(diff: str, changes: Sequence[str], target: Path | None) -> None:
         return
     click.echo(f"\n{diff}")
     if target is None:
-        sets = " ".join(f"--set {change}" for change in changes)
+        sets = shlex.join(word for change in changes for word in ("--set", change))
         click.echo(f"\nNothing is written: --write FILE or --in-place does, or `stsearch run` with {sets}")
 
 

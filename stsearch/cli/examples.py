@@ -12,7 +12,7 @@ EXAMPLES: Mapping[str, str] = {
     "worker": "stsearch worker mine --storage postgresql://me@db.example/stsearch --set data.path=/mnt/clips",
     "pareto": "stsearch pareto mine --plot front.png --pick knee",
     "audit": "stsearch audit mine --networks 12",
-    "calibrate": "stsearch calibrate mine",
+    "calibrate": "stsearch calibrate mine.yaml --minutes 30",
     "report": "stsearch report mine -o mine.html",
     "dashboard": "stsearch dashboard mine --open",
     "train": "stsearch train 'mine#7' --out chosen",

@@ -63,8 +63,10 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     _say_next(study, overrides, chosen, stored, result)
 
 
-def worked(chosen: Study, asked: tuple[str, Sequence[str]], *, retry_failed: bool = False, quiet: bool = False) -> None:
-    """Bring a study, named as ``asked`` with ``--set``, to its number of networks, with its progress on stderr."""
+def worked(
+    chosen: Study, asked: tuple[str, Sequence[str]] | None, *, retry_failed: bool = False, quiet: bool = False
+) -> None:
+    """Bring a study, ``asked`` for by file and ``--set`` if it was, to its networks, with its progress on stderr."""
     from rich.console import Console
 
     from stsearch.report.live import Display, Reading
@@ -104,7 +106,7 @@ def worked(chosen: Study, asked: tuple[str, Sequence[str]], *, retry_failed: boo
         notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
     if power := reopened(place, lambda: what_it_settles(session)):
         notes.print(power, highlight=False, markup=False, soft_wrap=True)
-    if said := _proxy(*asked, session):
+    if asked is not None and (said := _proxy(*asked, session)):
         _note(notes, said)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:

@@ -22,6 +22,7 @@ from stsearch.cli.common import (
 )
 from stsearch.cli.run import stoppable
 from stsearch.errors import UserError
+from stsearch.hiding import safe
 from stsearch.interrupt import flagged
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def _finishing(network: str, asked: dict[str, Any], world: World) -> Finishing:
     architecture = find_any_network(network, asked["storage"])
     of_recipe = [text for text in asked["overrides"] if text.strip().startswith(OF_RECIPE)]
     others = [text for text in asked["overrides"] if text not in of_recipe]
+    if wrong := [text for text in others if not text.strip().startswith("data.")]:
+        key = wrong[0].partition("=")[0].strip()
+        raise UserError(f"--set {safe(wrong[0])}: train takes evaluate.KEY and data.KEY, as in evaluate.{key}")
     return Finishing(
         architecture,
         asked_data(network, asked["source"], others, asked["storage"]),

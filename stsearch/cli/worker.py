@@ -35,7 +35,7 @@ def worker(study: str, overrides: Sequence[str], storage: str | None, quiet: boo
 
     stored = read_study(study, storage)
     chosen = joined(stored, overrides)
-    worked(chosen, (study, ()), quiet=quiet)
+    worked(chosen, None, quiet=quiet)
     place = ["--storage", shown(stored.url)] if storage is not None else []
     click.echo(f"the study {stored.name!r} is complete\n\nNext:")
     click.echo(f"  {shlex.join([program(), 'pareto', stored.name, *place])}")

@@ -37,6 +37,7 @@ def taken_up(new: Callable[[], Trainer], file: Path, of: str, note: Callable[[st
     except Exception as error:  # a broken pickle raises anything; a training that begins anew is right in any case
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         note(f"the checkpoint {file} is of no use ({reason}): trained from the beginning")
+        del trainer  # two would be in memory
         return new()
     return trainer
 

@@ -30,7 +30,7 @@ from stsearch.evaluate.runner import EvaluationFailed, Runner, in_step, memory
 from stsearch.evaluate.steps import Plan, Step, one_epoch
 from stsearch.evaluate.world import ALONE, World, own_clips
 from stsearch.interrupt import check
-from stsearch.nets.layers import StepDropout
+from stsearch.nets.layers import StepDropout, name_draws
 from stsearch.nets.sync import synchronise
 
 __all__ = ["EvaluationFailed", "Trainer", "train", "video_probabilities"]
@@ -229,6 +229,7 @@ class Trainer:
         generator.set_state(self._generator.get_state())
         cuts = training_cuts(self._data, self._frames, self._size, runner.micro, recipe.augment, generator)
         parts = (self._made if runner.world.size == 1 else self._shares)(cuts, runner.micro)
+        name_draws(runner.network, None)  # those of the last step are of its batch
         made = (batch for batch in parts if len(batch.labels) or runner.in_step)
         with memory(f"{runner.device} as the statistics of the averaged weights were computed"), runner.autocast():
             self._average.settle(runner.network, (runner.normalised(batch.clips, batch.colour) for batch in made))

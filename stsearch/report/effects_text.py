@@ -135,7 +135,7 @@ def _told(effects: Effects) -> list[Contrast]:
 def _found(effects: Effects) -> list[str]:
     told = _told(effects)
     if not told and effects.asked and effects.asked.answers:
-        return ["Beside these questions, no difference between two kinds in one group can be claimed."]
+        return ["No other difference between two kinds in one group can be claimed."]
     if not told:
         return [
             f"From these {effects.networks} networks no effect of a kind on {_metric(effects)} can be claimed, "

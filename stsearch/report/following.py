@@ -103,10 +103,12 @@ def commands(wanted: Sequence[Step], out: CameOut, stored: StoredStudy, pareto: 
 def _command(step: Step, out: CameOut, stored: StoredStudy, pareto: Pareto, calls: Calls) -> str:
     if step == "train":
         return train_command(calls.program, calls.study, picked(pareto, "knee").record, calls.place)
-    if step in ("report", "audit", "calibrate"):
+    if step in ("report", "audit"):
         return shlex.join([calls.program, step, calls.study, *calls.place]) if step in calls.known else ""
     if calls.run is None:
         return ""
+    if step == "calibrate":  # of the study's file, which it rewrites
+        return shlex.join([calls.program, step, *calls.run, *calls.place]) if step in calls.known else ""
     if step == "longer":
         return shlex.join([calls.program, "run", *calls.alike, *calls.place, *(f"--set={one}" for one in out.longer)])
     if step == "repeats":

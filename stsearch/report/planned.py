@@ -7,7 +7,7 @@ from stsearch.report.pareto import pareto_of
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.reading import read_study
 from stsearch.search.session import Session
-from stsearch.stats.power import DISAGREE, expected_error, settled
+from stsearch.stats.power import expected_error, settled
 
 
 def what_it_settles(session: Session) -> str:
@@ -27,8 +27,5 @@ def what_it_settles(session: Session) -> str:
             known = "by the study's own noise" if noise.measured is not None else "what seeds add is a guess so far"
             return settles(networks, each, each, noise.settled, known)
     videos = len(session.data.splits["val"])
-    why = (
-        f"before anything is measured: {videos} validation videos, of which two networks are taken to answer "
-        f"{100 * DISAGREE:.0f} % differently, and seeds to add as much again"
-    )
+    why = f"an estimate from {videos} validation videos; it is measured as the study runs"
     return settles(networks, each, each, settled(expected_error(videos, each)), why)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -15,6 +16,7 @@ from stsearch.search.attributes import (
     ARCHITECTURE,
     INTERRUPTED,
     LOST,
+    NETWORK,
     REASON,
     REFERENCE,
     REPEAT_OF,
@@ -28,7 +30,9 @@ from stsearch.search.storage import HEARTBEAT_S, surely_dead, this_worker
 REFERENCE_PATIENCE_S = 3600
 """A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
 MOST_LOST = 5
-"""Workers killed while they trained one network, before that is given up."""
+"""Workers of this machine killed while they trained one network, before that is given up."""
+MOST_SILENT = 10
+"""The same of workers elsewhere, which may have had to make room for others."""
 
 
 def bury_dead(session: Session) -> list[FrozenTrial]:
@@ -42,8 +46,22 @@ def bury_dead(session: Session) -> list[FrozenTrial]:
                 continue
             worker, silent = value.get(WORKER), time.time() - value["beat"]
             if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
-                session.optuna_study.set_user_attr(key, {"state": State.OPEN})
+                _bury_reference(session, key, value)
     return bury_trials(session, session.optuna_study)
+
+
+def _bury_reference(session: Session, key: str, value: Mapping[str, Any]) -> None:
+    """Open a reference again, or give it up; one that this process left was not lost with a worker."""
+    lost = value.get(LOST, 0) + (value.get(WORKER) != this_worker())
+    now: dict[str, Any] = {"state": State.OPEN, LOST: lost}
+    if lost >= MOST_LOST:
+        now = {"state": State.FAILED, NETWORK: key.removeprefix(REFERENCE), REASON: given_up(lost)}
+    session.optuna_study.set_user_attr(key, now)
+
+
+def given_up(lost: int) -> str:
+    """Why a network is trained no more."""
+    return f"given up: {lost} workers were killed while they trained it (out of memory?)"
 
 
 def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
@@ -55,10 +73,9 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
         return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
         silent = set(storage._get_stale_trial_ids(study._study_id))  # workers of other machines, by their heartbeat
-        for trial in running:
-            if session.silence.is_over(trial, trial._trial_id in silent):
-                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-                    storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+        over = {trial.number for trial in running if session.silence.is_over(trial, trial._trial_id in silent)}
+    else:
+        over = set()
     me = this_worker()
     for trial in running:
         worker = trial.user_attrs.get(WORKER)
@@ -66,20 +83,22 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
         if worker is None or worker == me:
             interrupt(storage, trial._trial_id)
         elif surely_dead(worker):
-            _bury(storage, trial, trials)
+            _bury(storage, trial, trials, MOST_LOST)
+        elif trial.number in over:
+            _bury(storage, trial, trials, MOST_SILENT)
     return study.get_trials(deepcopy=False)
 
 
-def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> None:
-    """End a trial whose worker was killed; the network that this befell ``MOST_LOST`` times is given up."""
+def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], most: int) -> None:
+    """End a trial whose worker is gone; the network that this befell ``most`` times is given up."""
     about = [trial.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)]
     alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)] == about]
     since = max((place for place, known in enumerate(alike) if RETRIED in known), default=-1)  # asked for once more
     lost = 1 + sum(LOST in known for known in alike[since + 1 :])
     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
         storage.set_trial_user_attr(trial._trial_id, LOST, True)
-        if lost >= MOST_LOST:
-            why = f"given up: {lost} workers were killed while they trained it (out of memory?)"
+        if lost >= most:
+            why = given_up(lost)
             storage.set_trial_user_attr(trial._trial_id, REASON, why)
             storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
             return

@@ -139,6 +139,7 @@ class Calibration:
                 if _clips_of(way.study) != _clips_of(study)
             },
             until=until,
+            checkpoint_s=study.spec.engine.checkpoint_s,
         )
 
     @property

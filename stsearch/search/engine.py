@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from typing import NamedTuple
@@ -191,6 +192,7 @@ def _tell_killed(member: _Member, emit: Emit, again: bool) -> None:
 
 def _start(crew: Sequence[_Member]) -> None:
     """Start workers; Ctrl-C and SIGTERM, which may come to all at once, wait until each is ready for them."""
+    resource_tracker.ensure_running()  # as it starts, it lets the signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)
     try:
         for member in crew:

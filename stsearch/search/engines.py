@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from stsearch.evaluate.checkpoint import EVERY_S
+from stsearch.hiding import safe
 from stsearch.registry import Registry
 from stsearch.schema import Strict
-from stsearch.search.place import parse_url, sqlite_file
+from stsearch.search.place import parse_url, secrets_in, sqlite_file
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -101,7 +102,11 @@ def remote_faults(engine: Engine, storage: str | None) -> list[str]:
             f"storage: jobs of {engine.name} run on several machines, so it is a database server that all of them "
             "reach, as in postgresql://me@db.example/stsearch; a file on a shared disk is no such place"
         ]
-    if url is not None and url.password is not None:
+    if any(safe(line) != line for line in getattr(engine, "setup", ())):
+        return [
+            "engine.setup: a line holds a password, and would be stored with the study; the jobs take it from a file"
+        ]
+    if url is not None and secrets_in(url):
         return [
             f"storage: jobs of {engine.name} are kept in files, so the URL has no password; PostgreSQL takes it from "
             "PGPASSWORD or ~/.pgpass, MySQL from a file named by ?read_default_file=~/.my.cnf"

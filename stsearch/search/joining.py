@@ -48,7 +48,15 @@ def _check(overrides: Sequence[str], places: Mapping[str, Any]) -> None:
         section, _, name = key.partition(".")
         if section == "engine" or (section == "data" and name in places):
             continue
-        allowed = quoted(["engine.workers", "engine.device", "engine.threads", *(f"data.{name}" for name in places)])
+        allowed = quoted(
+            [
+                "engine.workers",
+                "engine.device",
+                "engine.threads",
+                "engine.checkpoint_s",
+                *(f"data.{name}" for name in places),
+            ]
+        )
         raise UserError(
             f"--set of {brief(key)}: the study says that for all its workers; a worker chooses where it works and "
             f"where its videos lie: {allowed}. `stsearch run` changes a study"

@@ -61,7 +61,7 @@ def parse_url(text: str) -> URL:
         if url.password is None:
             raise _no_url()
         url = url.set(password=f"{url.password}@{more}", host=host)
-    remember(_secrets(url))
+    remember(secrets_in(url))
     return _for_pymysql(url) if url.get_driver_name() == "pymysql" else url
 
 
@@ -118,7 +118,7 @@ def sqlalchemy_text(text: str) -> str:
     return parse_url(text).render_as_string(hide_password=False)
 
 
-def _secrets(url: URL) -> list[str]:
+def secrets_in(url: URL) -> list[str]:
     """What of a URL is never shown."""
     pairs = [(key, value) for key, values in url.normalized_query.items() for value in values]
     hidden = [value for key, value in pairs if not _is_harmless(key, value)]

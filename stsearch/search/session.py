@@ -245,7 +245,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     sampler.view = partial(_view, study)
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
     first = len(optuna_study.get_trials(deepcopy=False))
-    audited = audit_repeats(study.storage_url, study.name, identity) if already is not None else {}
+    audited = audit_repeats(study.storage_url, study.name, identity)  # also of a calibration before it was begun
     return Session(
         study, storage, optuna_study, sampler, lock, data, device, first=first, audited=audited, own=own, more=more
     )

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 from stsearch.errors import UserError, WorldError
 from stsearch.hiding import safe
 from stsearch.interrupt import check, flagged, pause
+from stsearch.search.attributes import REFERENCE
 from stsearch.search.engine import run
 from stsearch.search.engines import SlurmEngine
 from stsearch.search.joining import joined
 from stsearch.search.patience import persist, reopened
 from stsearch.search.place import study_folder
 from stsearch.search.reading import read_study
+from stsearch.search.repeats import repeats_running
 from stsearch.search.session import Session, open_session, standing
 from stsearch.search.spec import Study
+from stsearch.search.state import State
 from stsearch.search.training import Emit, Event
 
 if TYPE_CHECKING:
@@ -88,9 +91,18 @@ def run_jobs(study: Study, session: Session, emit: Emit) -> None:
             for job in jobs:
                 job.cancel(check=False)
             raise
-    left = persist(session, partial(standing, session)).open
+    left = persist(session, partial(_left, session))
     if left:
-        raise WorldError(f"all jobs have ended, and {left} networks are not trained{_why(jobs)}")
+        raise WorldError(f"all jobs have ended, and {left:,} trainings are left{_why(jobs)}")
+
+
+def _left(session: Session) -> int:
+    """Trainings that nobody has finished, those of jobs that are gone too."""
+    now = standing(session)
+    known = session.optuna_study.user_attrs
+    outside = [known.get(REFERENCE + name, {}).get("state") for name in session.study.references()]
+    waiting = sum(state not in (State.COMPLETE, State.FAILED) for state in outside)
+    return now.open + now.running + repeats_running(session) + waiting
 
 
 def _submitted(engine: SlurmEngine, folder: Path, worker: Worker) -> Sequence[submitit.Job[Any]]:

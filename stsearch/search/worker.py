@@ -18,6 +18,7 @@ from stsearch.interrupt import check, flagged, pause
 from stsearch.nets.count import counted_flops
 from stsearch.search.attributes import (
     ARCHITECTURE,
+    LOST,
     NETWORK,
     REASON,
     RECORD,
@@ -110,7 +111,7 @@ def _step(session: Session, emit: Emit) -> bool:
             return True
         if reference is None and run_repeat(session, emit):
             return True
-        running = now.running + repeats_running(session)
+        running = now.running + repeats_running(session) + _references_running(session)
         if reference is None and not running:
             tidy(session, trials, finished=True)
     if reference is not None:
@@ -119,6 +120,13 @@ def _step(session: Session, emit: Emit) -> bool:
     if running:
         pause(_WAIT_S)
     return running > 0
+
+
+def _references_running(session: Session) -> int:
+    """References in training elsewhere: the study is not complete before they are."""
+    names = session.study.references()
+    known = session.optuna_study.user_attrs if names else {}
+    return sum(known.get(REFERENCE + name, {}).get("state") == State.RUNNING for name in names)
 
 
 def _propose(session: Session) -> Proposal | None:
@@ -354,7 +362,8 @@ def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
 
 def _beat(session: Session, name: str) -> None:
     """A sign of life of this worker's reference."""
-    running = {"state": State.RUNNING, WORKER: this_worker(), "beat": time.time()}
+    lost = session.optuna_study.user_attrs.get(REFERENCE + name, {}).get(LOST, 0)
+    running = {"state": State.RUNNING, WORKER: this_worker(), "beat": time.time(), LOST: lost}
     session.optuna_study.set_user_attr(REFERENCE + name, running)
 
 

@@ -123,7 +123,8 @@ class Measured:
     def differences(self, first: Ints, second: Ints) -> Floats:
         """``(P,)`` standard errors of the means of ``first`` ``(P,)`` less those of ``second``."""
         squares = np.square(self.errors())
-        return np.asarray(np.sqrt(squares[first] + squares[second] - 2 * self._common(first, second, squares)))
+        found = squares[first] + squares[second] - 2 * self._common(first, second, squares)
+        return np.asarray(np.sqrt(np.maximum(found, self.paired.least if self.paired else 0.0)))
 
     def _common(self, first: Ints, second: Ints, squares: Floats) -> Floats:
         """``(P,)`` covariance of two networks' noise, whose variances ``squares`` ``(N,)`` are."""

@@ -47,6 +47,11 @@ class Paired:
     lasting: Floats
     """``(N,)`` variance that more trainings do not remove"""
 
+    @property
+    def least(self) -> float:
+        """Variance that a network's mean has at least: no network is a copy of another."""
+        return _LEAST * 1e4 / float(self.residuals.shape[1]) ** 2
+
     def covariance(self, first: Ints, second: Ints) -> Floats:
         """``(P,)`` of the mean accuracies of networks ``first`` and ``second`` ``(P,)``; 0 where one is not known."""
         one, other = self.rows[first], self.rows[second]
@@ -60,9 +65,12 @@ class Paired:
     def draw(self, networks: Ints, count: int, generator: np.random.Generator) -> Floats:
         """``(count, n)`` joint draws of the noise that residuals show; 0 where they are not known."""
         rows = self.rows[networks]
-        known = np.column_stack([self.residuals[rows], np.full(len(rows), np.sqrt(self.shared))])
-        known[rows < 0] = 0.0
-        return np.asarray(generator.standard_normal((count, known.shape[1])) @ known.T)
+        known = self.residuals[rows]
+        covariance = np.where((rows[:, None] < 0) | (rows < 0), 0.0, known @ known.T + self.shared)
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        root[rows < 0] = 0.0
+        return np.asarray(generator.standard_normal((count, len(rows))) @ root.T)
 
 
 def paired_of(correct: Mapping[int, Bools], binomial: Floats) -> Paired | None:

@@ -5,17 +5,28 @@
     const found = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
     // the first network begins the panel, the first line a plot: then the page is another one
     const kept = (document_) => ["panel", "plot-front"].map((id) => Boolean(document_.getElementById(id))).join();
-    const sections = (document_) => [...document_.querySelectorAll("details.section")].map((d) => d.id).join();
-    if (kept(found) !== kept(document) || sections(found) !== sections(document)) return location.reload();
+    const sections = () => [...document.querySelectorAll("details.section")];
+    if (kept(found) !== kept(document) || !sections().length) return location.reload();
     for (const place of ["header", "footer", "#front .note"]) {
       const here = document.querySelector(place), there = found.querySelector(place);
       if (here && there) here.innerHTML = there.innerHTML;
     }
-    for (const section of document.querySelectorAll("details.section")) {
-      const open = [...section.querySelectorAll(".parts > details")].map((d) => d.open);
-      section.querySelector(".parts").replaceWith(found.querySelector(`#${section.id} .parts`));
-      section.querySelectorAll(".parts > details").forEach((d, n) => { d.open = open[n] ?? false; });
+    const all = sections().every((section) => section.open);
+    let last = null;
+    for (const there of found.querySelectorAll("details.section")) {
+      let here = document.getElementById(there.id);
+      if (here) {
+        const open = [...here.querySelectorAll(".parts > details")].map((d) => d.open);
+        here.querySelector(".parts").replaceWith(there.querySelector(".parts"));
+        here.querySelectorAll(".parts > details").forEach((d, n) => { d.open = open[n] ?? false; });
+      } else {
+        here = document.importNode(there, true);
+        here.open = all;
+        last ? last.after(here) : sections()[0].before(here);
+      }
+      last = here;
     }
+    for (const here of sections()) if (!found.getElementById(here.id)) here.remove();
     for (const id of ["networks", "plots", "drawings"]) {
       document.getElementById(id).textContent = found.getElementById(id).textContent;
     }
