@@ -208,7 +208,7 @@ def test_dropout_and_a_moving_average_go_together(cli: Cli, tmp_path: Path) -> N
         "--out",
         "averaged",
     ]
-    sets = ["data.clips=20", "data.val_clips=8", "evaluate.batch=16", "evaluate.ema=0.9", "evaluate.epochs=1"]
+    sets = ["data.clips=20", "data.val_clips=10", "evaluate.batch=16", "evaluate.ema=0.9", "evaluate.epochs=1"]
     done = cli(*words, *(f"--set={one}" for one in sets))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "averaged" / "weights.pt").is_file()
