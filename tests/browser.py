@@ -32,6 +32,18 @@ class Visit:
     left: list[str] = field(default_factory=list)
     """addresses of requests to another origin than the page's own; for a file, all but itself"""
 
+    def names_apart(self, plot: str = "") -> int:
+        """How many names a plot shows; fails where two of them lie on one another."""
+        boxes = self.page.evaluate(
+            f"[...document.querySelectorAll('{plot} .annotation')].filter(a => a.style.visibility !== 'hidden')"
+            ".map(a => a.querySelector('.annotation-text-g').getBoundingClientRect())"
+            ".map(r => [r.left, r.top, r.right, r.bottom])"
+        )
+        for number, (left, top, right, bottom) in enumerate(boxes):
+            for other in boxes[:number]:
+                assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+        return len(boxes)
+
 
 Open = Callable[..., Visit]
 """``open_page(address, width=1400, height=900)``"""

@@ -71,7 +71,7 @@ def together(device: torch.device) -> Iterator[World]:
         raise WorldError(f"the {size} processes of this training do not find each other: {_first(error)}") from None
     try:
         yield World(rank, size, str(device))
-    except BaseException as error:
+    except BaseException as error:  # whatever ends one process ends them all, and one of them says why
         if not _says_it(shared):
             raise SystemExit(1) from None
         if isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -321,34 +322,32 @@ def _add_points(figure: Any, pareto: Pareto, axes: FrontAxes) -> set[str]:
         groups.setdefault(placement_class(record.parsed()), []).append(record)
     for kind, records in groups.items():
         colour, marker = STYLES[kind]
-        figure.add_scatter(
-            x=[axes.point(r)[0] for r in records],
-            y=[axes.point(r)[1] for r in records],
-            mode="markers",
-            name=kind,
-            hovertext=[_hover(pareto, r) for r in records],
-            customdata=[r.architecture for r in records],
-            hoverinfo="text",
-            cliponaxis=False,
-            marker={
-                "color": colour,
-                "size": [11 if r.architecture in paper else 8 for r in records],
-                "symbol": [SYMBOLS[marker] + ("" if r.architecture in on_front else "-open") for r in records],
-            },
-        )
+        look = {
+            "color": colour,
+            "size": [11 if r.architecture in paper else 8 for r in records],
+            "symbol": [SYMBOLS[marker] + ("" if r.architecture in on_front else "-open") for r in records],
+        }
+        _scatter(figure, pareto, axes, kind, records, look)
     if halted := _halted(pareto):
-        figure.add_scatter(
-            x=[axes.point(r)[0] for r in halted],
-            y=[axes.point(r)[1] for r in halted],
-            mode="markers",
-            name=STOPPED,
-            hovertext=[_hover(pareto, r) for r in halted],
-            customdata=[r.architecture for r in halted],
-            hoverinfo="text",
-            cliponaxis=False,
-            marker={"color": HALTED, "size": 7, "symbol": "x-thin-open"},
-        )
+        _scatter(figure, pareto, axes, STOPPED, halted, {"color": HALTED, "size": 7, "symbol": "x-thin-open"})
     return set(groups)
+
+
+def _scatter(
+    figure: Any, pareto: Pareto, axes: FrontAxes, name: str, records: Sequence[Record], marker: Mapping[str, Any]
+) -> None:
+    """Markers of some networks, which say who they are."""
+    figure.add_scatter(
+        x=[axes.point(r)[0] for r in records],
+        y=[axes.point(r)[1] for r in records],
+        mode="markers",
+        name=name,
+        hovertext=[_hover(pareto, r) for r in records],
+        customdata=[r.architecture for r in records],
+        hoverinfo="text",
+        cliponaxis=False,
+        marker=dict(marker),
+    )
 
 
 def _lay_out(figure: Any, pareto: Pareto, axes: FrontAxes, ax: Axes) -> None:

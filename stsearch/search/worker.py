@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from stsearch.errors import StsearchError, WorldError
+from stsearch.errors import StsearchError
 from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch, Scored, Task
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import check, flagged, pause
@@ -30,6 +30,7 @@ from stsearch.search.attributes import (
 from stsearch.search.burial import bury_dead
 from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, shelf_of, tidy
+from stsearch.search.luck import check_luck
 from stsearch.search.metrics import measured_names
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
@@ -49,15 +50,12 @@ from stsearch.search.records import (
 from stsearch.search.repeats import repeats_running, run_repeat
 from stsearch.search.screening import ScreenedOut, screen
 from stsearch.search.session import (
-    FAILURES_IN_A_ROW,
-    PRUNED_IN_A_ROW,
     Session,
-    Standing,
     open_reference,
     standing,
 )
 from stsearch.search.shown import Begun
-from stsearch.search.state import State, state_of
+from stsearch.search.state import State
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
@@ -103,7 +101,7 @@ def _step(session: Session, emit: Emit) -> bool:
         trials = bury_dead(session)
         reference = _claim_reference(session)
         now = standing(session, trials)
-        _check_luck(session, now)
+        check_luck(session, now)
         tidy(session, trials)
         going_on = next_going_on(session, trials) if reference is None else None
         if reference is None and (going_on or session.further(trials)):
@@ -154,26 +152,6 @@ def _begin_next(
         session.exhausted = True
     elif (chosen := session.take(proposal, trials)) is not None:
         _run_trial(session, emit, chosen, None, proposal.notes)
-
-
-def _check_luck(session: Session, now: Standing) -> None:
-    """``WorldError`` when so many networks fail, or are over the budget, that it is no accident of theirs."""
-    if now.failing >= FAILURES_IN_A_ROW:
-        raise WorldError(_stopped_by_failures(session, now.failing))
-    if now.pruning >= PRUNED_IN_A_ROW:
-        budget = ", ".join(f"{name} <= {session.study.spec.budget[name]:g}" for name in session.study.measured)
-        raise WorldError(
-            f"stopped: the last {now.pruning} networks were all over the measured budget ({budget}); what was "
-            "trained is kept. Begin another study with a larger one, or give a hard budget of gmacs beside it"
-        )
-
-
-def _stopped_by_failures(session: Session, count: int) -> str:
-    last = max((t for t in session.trials() if state_of(t) is State.FAILED), key=lambda t: t.number)
-    return (
-        f"stopped: {count} networks failed one after the other, the last, {last.user_attrs[NETWORK]}: "
-        f"{last.user_attrs[REASON]}. The same command goes on with other networks, with --retry-failed with these"
-    )
 
 
 def _run_trial(
