@@ -270,4 +270,4 @@ def headline(effects: Effects) -> str:
         return f"On these data {_clause(effects, told[0])}."
     if effects.blind is not None and effects.blind.claimed:
         return f"{_order(effects)[0].partition(':')[0]}; where it pays is not shown."
-    return "Where this network should see time is not shown: " + _found(effects)[0][0].lower() + _found(effects)[0][1:]
+    return f"Where time pays is not known from these {effects.networks} networks."

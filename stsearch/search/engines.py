@@ -100,7 +100,7 @@ def remote_faults(engine: Engine, storage: str | None) -> list[str]:
     if file and getattr(engine, "where", "") != "here":
         return [
             f"storage: jobs of {engine.name} run on several machines, so it is a database server that all of them "
-            "reach, as in postgresql://me@db.example/stsearch; a file on a shared disk is no such place"
+            "reach, as in postgresql://db.example/stsearch; a file on a shared disk is no such place"
         ]
     if any(safe(line) != line for line in getattr(engine, "setup", ())):
         return [
