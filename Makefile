@@ -22,7 +22,7 @@ test: $(VENV)/.test
 # The bridge to NNI, in a layer over .venv that holds NNI and what its pins hold back.
 test-nni: $(NNI)/.done
 	$(NNI)/bin/python -c 'import stsearch.nni'
-	$(NNI)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/test_nni.py
+	$(NNI)/bin/python -m pytest --numprocesses auto --maxprocesses 4 tests/nni/test_nni.py
 
 # The documentation as a site in build/site; a broken link ends it. To search in it: python3 -m http.server -d build/site
 docs: $(VENV)/.test

@@ -26,6 +26,9 @@ from stsearch.errors import UserError
 settings.register_profile("any machine", deadline=None)  # a busy one takes its time now and then
 settings.load_profile("any machine")
 
+ROOT = Path(__file__).resolve().parents[1]
+"""The project: the folder that holds ``stsearch/``, ``docs/`` and ``tests/``."""
+
 TINY = """\
 space: paper-18
 target: {frames: 8, size: 32}

@@ -20,9 +20,8 @@ from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
 from stsearch.space.search_space import space_from_data
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 
 

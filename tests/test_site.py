@@ -22,8 +22,8 @@ from stsearch.search.engines import SlurmEngine
 from stsearch.search.metrics import METRICS
 from stsearch.search.spec import StudySpec
 from stsearch.space.search_space import SpaceSpec
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 _OFFLINE = """
 import socket, sys
 def refuse(*arguments): raise OSError("the build asked for a network")

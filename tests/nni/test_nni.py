@@ -53,9 +53,9 @@ from stsearch.space.ops import Act, Conv, Norm, Ops
 from stsearch.space.published import NETWORKS
 from stsearch.space.search_space import SearchSpace, load_space, space_from_data
 from stsearch.space.table import CostTable
-from tests.conftest import Cli
-from tests.test_cli import answer
-from tests.test_samplers import architectures, searched
+from tests.cli.test_cli import answer
+from tests.conftest import ROOT, Cli
+from tests.search.test_samplers import architectures, searched
 
 CPU = torch.device("cpu")
 CLIP = ClipShape(3, 8, 32, 32)
@@ -482,7 +482,7 @@ def test_a_damaged_supernet_is_trained_again(tmp_path: Path) -> None:
 
 
 def test_the_documented_examples_run_as_they_stand() -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "nni.md").read_text()
+    page = (ROOT / "docs" / "nni.md").read_text()
     names_: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(code, names_)  # noqa: S102 - our own page

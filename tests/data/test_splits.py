@@ -12,7 +12,7 @@ from stsearch.data.listing import Listing, Row
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.splits import VAL_SHARE, chosen_classes, held_out_groups, make_listing
 from stsearch.errors import UserError
-from tests.test_sources import names
+from tests.data.test_sources import names
 
 Clips = list[tuple[int, int]]
 CLIPS_OF_GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7)), min_size=1, max_size=60)

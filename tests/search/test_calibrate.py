@@ -45,10 +45,9 @@ from stsearch.stats.calibration import (
 )
 from stsearch.stats.draws import measured
 from stsearch.stats.ranks import RESAMPLES, Correlation
-from tests.conftest import TINY, Cli, awaited
+from tests.conftest import ROOT, TINY, Cli, awaited
 
 TINIER = TINY.replace("clips: 24", "clips: 20")
-ROOT = Path(__file__).parents[1]
 
 
 def quiet(*_: object) -> None:

@@ -24,8 +24,8 @@ from stsearch.space.cost import network_cost
 from stsearch.space.ops import Conv, Every, Linear, MaxPool, Pool
 from stsearch.space.published import NETWORKS
 from stsearch.space.zoo import ZOO, find_any
-from tests.conftest import Cli
-from tests.test_draw import assert_tidy
+from tests.conftest import ROOT, Cli
+from tests.report.test_draw import assert_tidy
 
 # Parameters and multiply-adds at the usual clip, 400 classes. Those of PyTorchVideo 0.1.5 and torchvision 0.29 were
 # checked against their code, logits included; the others against what their papers and model zoos print.
@@ -327,7 +327,7 @@ def test_logits_are_those_of_torchvision(name: str) -> None:
 
 def test_the_page_says_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     """docs/zoo.md: every row, every command, and the example of a checkpoint with a file of PyTorchVideo's names."""
-    page = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text()
+    page = (ROOT / "docs" / "zoo.md").read_text()
     rows = re.findall(
         r"^\| `(\S+)` \| (\d+)x(\d+)x\d+, 1/(\d+) \| ([\d,]+) \| ([\d.]+) \| (.+) \|$", page, re.MULTILINE
     )

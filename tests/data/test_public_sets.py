@@ -21,7 +21,7 @@ from stsearch.data.benchmarks import (
     list_ucf101,
 )
 from stsearch.data.listing import SPLITS, Listing
-from tests.test_sources import fault, names, touch, write
+from tests.data.test_sources import fault, names, touch, write
 
 
 def labelled(listing: Listing) -> set[tuple[str, str, str]]:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from stsearch.cli import main
+from tests.conftest import ROOT
 
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "tutorial.md").read_text()
+PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 _ALONE = "import runpy, sys; sys.modules['torch'] = sys.modules['stsearch'] = None; sys.argv = sys.argv[1:]; "
 
 

@@ -15,7 +15,7 @@ from stsearch.errors import UserError
 from stsearch.evaluate.replay import Recorded, Table, merged, read_table
 from stsearch.search.reading import read_study
 from stsearch.search.recorded import table_of
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 IDENTITY = {"space": "paper-18", "seed": 0, "evaluate": {"epochs": 2}}
 
@@ -62,7 +62,7 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
 def test_a_study_is_searched_again_without_training(tiny: Path, cli: Cli, tmp_path: Path) -> None:
     """The same networks have the same accuracies; one that the table lacks fails with its reason."""
     assert cli("run", "tiny.yaml", "--quiet").returncode == 0
-    page = (Path(__file__).parents[1] / "docs" / "fidelities.md").read_text()
+    page = (ROOT / "docs" / "fidelities.md").read_text()
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[1]
     code = code.replace('("placements", "placements-more-seeds")', '("tiny",)').replace("placements.json", "table.json")
     subprocess.run([sys.executable, "-c", code], check=True)

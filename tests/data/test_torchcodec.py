@@ -13,7 +13,7 @@ from stsearch.data.decode import NotAVideo, UnreadableVideo, decode
 from stsearch.data.picture import Painter
 from stsearch.data.torchcodec import _decoded, decode_torchcodec
 from stsearch.errors import UserError
-from tests.test_decode import corners, counted, encode, numbers_in
+from tests.data.test_decode import corners, counted, encode, numbers_in
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.report.dashboard import serve
-from stsearch.search import worker
+from stsearch.search import luck
 from stsearch.search.attributes import INTERRUPTED, REASON
 from stsearch.search.burial import interrupt
 from stsearch.search.reading import StoredStudy, read_study
@@ -179,7 +179,7 @@ def test_it_shows_and_does_not_change(study: StoredStudy, address: str) -> None:
 
 
 def test_pruned_and_running_trials(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PRUNED_IN_A_ROW", 3)
+    monkeypatch.setattr(luck, "PRUNED_IN_A_ROW", 3)
     session = open_session(load_study(str(tiny), ["budget.latency_ms=0.001", "search.trials=1"]), quiet)
     with pytest.raises(WorldError, match="the last 3 networks were all over the measured budget"):
         work(session, quiet)

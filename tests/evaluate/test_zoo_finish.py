@@ -25,7 +25,7 @@ from stsearch.nets.layers import Draws, StepDropout, name_draws
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.zoo import ZOO
 from tests.conftest import Cli
-from tests.test_zoo import published_weights
+from tests.nets.test_zoo import published_weights
 
 CPU = torch.device("cpu")
 DATA = ("--data", "motions", "--set=data.classes=2", "--set=data.clips=12", "--set=data.val_clips=10")

@@ -37,7 +37,7 @@ from stsearch.search.state import State
 from stsearch.search.training import Event
 from stsearch.search.worker import work
 from stsearch.search.workers import this_worker
-from tests.conftest import cut_connections
+from tests.conftest import ROOT, cut_connections
 
 
 def quiet(*_: object) -> None:
@@ -253,9 +253,8 @@ cursor.execute("SELECT pg_backend_pid()")
 cut_connections({postgres!r}, cursor.fetchone()[0])
 connection.close()
 """
-    root = Path(__file__).resolve().parent.parent
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     assert (ended.returncode, ended.stderr) == (0, "")
 

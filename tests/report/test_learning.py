@@ -28,8 +28,9 @@ from stsearch.report.pareto import pareto_of
 from stsearch.search.reading import Record, StoredStudy, read_study
 from stsearch.space.blueprint import ClipShape, sees_order
 from stsearch.space.published import NETWORKS
+from tests.conftest import ROOT
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RESULTS = ROOT / "docs" / "results"
 STUDY = """\
 space: paper-18
 target: {frames: 8, size: 32}

@@ -10,7 +10,7 @@ import pytest
 from stsearch.stats.accuracy import told_apart
 from stsearch.stats.power import POWER, expected_error, settled
 from tests.conftest import Cli
-from tests.test_repeats import run
+from tests.search.test_repeats import run
 
 
 def test_a_difference_that_can_be_settled_is_in_four_of_five_cases() -> None:

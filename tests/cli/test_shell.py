@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import click
 import pytest
@@ -13,7 +12,7 @@ from docs.tools.reference import walk
 from stsearch import __version__
 from stsearch.cli import main
 from stsearch.cli.examples import EXAMPLES
-from tests.conftest import Cli
+from tests.conftest import ROOT, Cli
 
 COMMANDS = list(walk(main, "stsearch"))
 
@@ -37,7 +36,7 @@ def test_help_ends_with_an_example_that_the_command_takes(path: str, command: cl
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_as_documented(shell: str, cli: Cli) -> None:
-    page = (Path(__file__).resolve().parent.parent / "docs" / "cli.md").read_text()
+    page = (ROOT / "docs" / "cli.md").read_text()
     assert f"_STSEARCH_COMPLETE={shell}_source stsearch" in page
     script = cli(_STSEARCH_COMPLETE=f"{shell}_source")
     assert script.returncode == 0, script.stderr

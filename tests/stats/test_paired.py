@@ -19,7 +19,7 @@ from stsearch.stats.draws import draw_fronts, measured
 from stsearch.stats.paired import FEWEST_VIDEOS, Bools, paired_of
 from tests.benchmarks.paired import World, both, look, world
 from tests.conftest import Cli
-from tests.test_repeats import run
+from tests.search.test_repeats import run
 
 
 def answers(seed: int, networks: int, videos: int) -> dict[int, Bools]:

@@ -13,7 +13,7 @@ import pytest
 
 import stsearch.data.decode as decoding
 from stsearch.data.decode import NotAVideo, UnreadableVideo, decode, probe
-from tests.test_decode import corners, counted, encode, numbers_in
+from tests.data.test_decode import corners, counted, encode, numbers_in
 
 
 def sound(path: Path, cover: Path | None = None) -> Path:

@@ -17,7 +17,7 @@ from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
 from stsearch.search.storage import open_storage
 from stsearch.search.worker import work
-from tests.test_cli import answer, data
+from tests.cli.test_cli import answer, data
 
 SMALL = ("--frames", "2", "--size", "16", "--classes", "2", "--device", "cpu")
 MEASURED = (

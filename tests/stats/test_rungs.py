@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 from math import sqrt
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stsearch.stats.rungs import Ladder, Replay, Segment, binomial_tolerance, places, ranks, rivals
+from tests.conftest import ROOT
 
 
 def ladder(*networks: tuple[str, float, float], reduction: int = 3, tolerance: float = 0.0) -> Ladder:
@@ -207,7 +207,7 @@ def test_a_replay_needs_no_torch() -> None:
 
 
 def test_the_example_of_the_documentation() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "fidelities.md").read_text()
+    page = (ROOT / "docs" / "fidelities.md").read_text()
     code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.count("\n") == 7

@@ -39,7 +39,7 @@ from tests.conftest import write_video
 
 FRAMES, SIZE = 4, 16
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["stsearch.data.build", "tests.test_cache"])
+PROCESSES.set_forkserver_preload(["stsearch.data.build", "tests.data.test_cache"])
 
 
 class Said:

@@ -21,7 +21,7 @@ from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.cost import network_cost
 from stsearch.space.published import NETWORKS
 from tests.conftest import Cli
-from tests.test_repeats import run
+from tests.search.test_repeats import run
 
 
 def started(*settings: str) -> list[Architecture]:
