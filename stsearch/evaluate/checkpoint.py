@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from stsearch.errors import WorldError
 from stsearch.evaluate.train import Trainer
 from stsearch.evaluate.weights import write_whole
 
@@ -96,6 +97,17 @@ class Keeper:
                 self.shelf.note(f"cannot write the checkpoint {self.file}: {error.strerror}; {text}")
             self.told = True
         self.last = time.monotonic()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """What fails within would fail again from its file, which is removed; not what the world did to it."""
+        try:
+            yield
+        except (WorldError, OSError):
+            raise
+        except Exception:
+            self.end()
+            raise
 
     def end(self) -> None:
         """Remove the file, and the last one's folder; what cannot be removed is left."""

@@ -271,14 +271,13 @@ def _train_once(task: Task, repeat: int, on_epoch: OnEpoch) -> Training:
         return trainer.result()
     keeper = Keeper(shelf, shelf.file(repeat), training_identity(task, repeat), task.architecture.id)
     trainer = keeper.begin(new, length)
-    try:
-        while trainer.done < length:
-            on_epoch(repeat, trainer.epoch())
-            keeper.look(trainer)
+    while trainer.done < length:
+        with keeper.watching():
+            epoch = trainer.epoch()
+        on_epoch(repeat, epoch)
+        keeper.look(trainer)
+    with keeper.watching():
         found = trainer.result()
-    except EvaluationFailed:  # it would fail again from there
-        keeper.end()
-        raise
     keeper.end()
     return found
 

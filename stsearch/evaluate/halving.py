@@ -24,6 +24,7 @@ from stsearch.evaluate.evaluators import (
     Task,
     begun,
     mean_of,
+    train_again,
     trainer_of,
     training_identity,
     training_seed,
@@ -93,13 +94,9 @@ def _rung(epoch: int, found: Training) -> Rung:
     return Rung(epoch, found.clip_top1, found.video_top1, found.order_top1, found.frames_top1)
 
 
-def train_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
+def train_whole_again(task: Task, repeat: int, on_epoch: OnEpoch) -> Evaluation:
     """One training to the last rung with the seed of ``repeat``; raises ``EvaluationFailed``."""
-    trainer = _new(task, repeat)
-    while trainer.done < task.recipe.length:
-        on_epoch(repeat, trainer.epoch())
-    seed = training_seed(task.seed, task.architecture, repeat)
-    return mean_of((trainer.result(),), (seed,), task.device)
+    return train_again(replace(task, recipe=task.recipe.whole), repeat, on_epoch)
 
 
 def _told(task: Task, trainer: Trainer, before: int) -> str | None:
@@ -109,8 +106,8 @@ def _told(task: Task, trainer: Trainer, before: int) -> str | None:
     return task.course.reached(Reached(tuple(trainer.rungs), trainer.fresh, trainer.done - before))
 
 
-def _new(task: Task, repeat: int = 0) -> Trainer:
-    return trainer_of(task, *begun(task, repeat))
+def _new(task: Task) -> Trainer:
+    return trainer_of(task, *begun(task, 0))
 
 
 def _taken_up(task: Task) -> Trainer:
@@ -136,4 +133,4 @@ def _put_away(task: Task, trainer: Trainer) -> None:
         )
 
 
-EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_again, metrics=ACCURACIES))
+EVALUATORS.add("halving", Evaluator(HalvingRecipe, evaluate_by_halving, again=train_whole_again, metrics=ACCURACIES))

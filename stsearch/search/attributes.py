@@ -59,6 +59,9 @@ REPEAT_OF = "repeat_of"
 REPEAT = "repeat"
 """Of a further training: which one of its network, counted from 0 over all of them."""
 
+PART = "part"
+"""Of a training of an audit: at which of its fidelities (``stsearch.search.audit``)."""
+
 VIDEOS = "videos"
 """In ``SPEC``, validation videos of the study's data; studies of earlier versions have none."""
 

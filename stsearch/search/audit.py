@@ -36,8 +36,8 @@ from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import flagged, pause
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
-from stsearch.search.attributes import ARCHITECTURE, NETWORK, REASON, RECORD, SETTINGS, WORKER
-from stsearch.search.burial import interrupt
+from stsearch.search.attributes import ARCHITECTURE, NETWORK, PART, REASON, RECORD, SETTINGS, WORKER
+from stsearch.search.burial import MOST_LOST, MOST_SILENT, bury, interrupt
 from stsearch.search.fitting import difference
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
@@ -54,8 +54,6 @@ from stsearch.space.search_space import load_plugins
 AUDIT, RETEST, CALIBRATE = "audit", "retest", "calibrate"
 """Parts: the higher fidelity, with the scores; the search's own one with another seed; with a number of its own after
 ``#``, one round of trainings of a calibration, see ``stsearch.search.calibration``."""
-PART = "part"
-"""User attribute of a companion's trial."""
 CLIPS = 32
 """of the scores that look at clips"""
 PATIENCE_S = 6 * 3600
@@ -219,13 +217,8 @@ class Audit:
     def claim(self) -> tuple[Work, optuna.Trial] | None:
         """Take the next work that nobody does; the caller holds no lock."""
         with self.lock:
-            running = set()
-            for key, other in self.trials():
-                if state_of(other) is State.RUNNING:
-                    if _gone(other):
-                        interrupt(self.storage, other._trial_id)
-                    else:
-                        running.add(key)
+            under_way = [(key, trial) for key, trial in self.trials() if state_of(trial) is State.RUNNING]
+            running = {key for key, trial in under_way if not self._ended(key[0], trial)}
             for work in self.left():
                 if (work.part, work.architecture) not in running:
                     trial = _ask(self.studies[work.part])
@@ -235,19 +228,26 @@ class Audit:
                     return work, trial
         return None
 
+    def _ended(self, part: str, trial: FrozenTrial) -> bool:
+        """End a running trial that nobody works on any more, this process is between two; false if somebody does."""
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None or worker == this_worker():
+            interrupt(self.storage, trial._trial_id)
+            return True
+        dead = surely_dead(worker)
+        began = trial.datetime_start
+        if not dead and (began is None or time.time() - began.timestamp() <= PATIENCE_S):
+            return False
+        others = self.studies[part].get_trials(deepcopy=False)
+        if why := bury(self.storage, trial, others, MOST_LOST if dead else MOST_SILENT):
+            self.note(f"{trial.user_attrs[NETWORK]}: {why}")
+        return True
+
 
 def _ask(study: optuna.Study) -> optuna.Trial:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # no heartbeat: ``_gone`` and ``PATIENCE_S`` stand for it
+        warnings.simplefilter("ignore", UserWarning)  # no heartbeat: ``Audit._ended`` and ``PATIENCE_S`` stand for it
         return study.ask()
-
-
-def _gone(trial: FrozenTrial) -> bool:
-    """Whether nobody works on a running trial any more; this process is between two."""
-    worker = trial.user_attrs.get(WORKER)
-    if worker is None or worker == this_worker() or surely_dead(worker):
-        return True
-    return trial.datetime_start is not None and time.time() - trial.datetime_start.timestamp() > PATIENCE_S
 
 
 def load_clips(plan: Plan, progress: Any) -> dict[Input, ClipData]:

@@ -17,6 +17,7 @@ from stsearch.search.attributes import (
     INTERRUPTED,
     LOST,
     NETWORK,
+    PART,
     REASON,
     REFERENCE,
     REPEAT_OF,
@@ -33,6 +34,10 @@ MOST_LOST = 5
 """Workers of this machine killed while they trained one network, before that is given up."""
 MOST_SILENT = 10
 """The same of workers elsewhere, which may have had to make room for others."""
+
+
+_ALIKE = (ARCHITECTURE, REPEAT_OF, PART)
+"""What trainings of one network for one purpose have in common."""
 
 
 def bury_dead(session: Session) -> list[FrozenTrial]:
@@ -83,16 +88,16 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
         if worker is None or worker == me:
             interrupt(storage, trial._trial_id)
         elif surely_dead(worker):
-            _bury(storage, trial, trials, MOST_LOST)
+            bury(storage, trial, trials, MOST_LOST)
         elif trial.number in over:
-            _bury(storage, trial, trials, MOST_SILENT)
+            bury(storage, trial, trials, MOST_SILENT)
     return study.get_trials(deepcopy=False)
 
 
-def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], most: int) -> None:
-    """End a trial whose worker is gone; the network that this befell ``most`` times is given up."""
-    about = [trial.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)]
-    alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in (ARCHITECTURE, REPEAT_OF)] == about]
+def bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], most: int) -> str:
+    """End a trial whose worker is gone. Gives why its network is given up: this befell it ``most`` times."""
+    about = [trial.user_attrs.get(key) for key in _ALIKE]
+    alike = [t.user_attrs for t in trials if [t.user_attrs.get(key) for key in _ALIKE] == about]
     since = max((place for place, known in enumerate(alike) if RETRIED in known), default=-1)  # asked for once more
     lost = 1 + sum(LOST in known for known in alike[since + 1 :])
     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
@@ -101,8 +106,9 @@ def _bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial]
             why = given_up(lost)
             storage.set_trial_user_attr(trial._trial_id, REASON, why)
             storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-            return
+            return why
     interrupt(storage, trial._trial_id)
+    return ""
 
 
 def interrupt(storage: RDBStorage, trial_id: int) -> None:

@@ -189,6 +189,6 @@ def tidy(session: Session, trials: Sequence[FrozenTrial], *, finished: bool = Fa
             alive.append(architecture.id)
     kept = {checkpoint_file(session.study, name, session.own) for name in alive}
     for file in folder.glob("*.pt"):
-        if file not in kept:
+        if file not in kept and "-" not in file.stem:  # a repeat of its own number clears up behind itself
             with contextlib.suppress(OSError):
                 file.unlink()

@@ -43,6 +43,7 @@ from stsearch.search.session import Session
 from stsearch.search.shown import Begun
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
+from stsearch.search.stored_records import records_of
 from stsearch.search.stored_repeats import Repeat as Audited
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture, parse_placement
@@ -187,15 +188,35 @@ def accuracies(
     return found
 
 
-def answers(networks: Sequence[FrozenTrial], repeats: Sequence[FrozenTrial], labels: Sequence[int]) -> dict[int, Bools]:
-    """By place in ``networks`` the validation videos that each training had right, where that is kept."""
+def answers(
+    networks: Sequence[FrozenTrial],
+    repeats: Sequence[FrozenTrial],
+    labels: Sequence[int],
+    audited: Mapping[str, Sequence[Any]],
+) -> dict[int, Bools]:
+    """By place in ``networks`` the validation videos that each training had right, where that is kept.
+
+    ``audited`` are records of trainings that audits made, by architecture.
+    """
     trained: dict[int, list[Any]] = {network.number: [] for network in networks}
     for trial in [*networks, *(one for one in repeats if state_of(one) is State.COMPLETE)]:
         of = trial.user_attrs.get(REPEAT_OF, trial.number)
         if of in trained and RECORD in trial.system_attrs:
             trained[of] += whole(trial.system_attrs, RECORD).get("trainings", [])
+    for network in networks:
+        trained[network.number] += audited.get(network.user_attrs[ARCHITECTURE], ())
     found = {place: right(trained[network.number], labels) for place, network in enumerate(networks)}
     return {place: known for place, known in found.items() if known is not None}
+
+
+def audited_trainings(session: Session) -> dict[str, list[Any]]:
+    """Records of the trainings that audits made, by architecture."""
+    records = records_of(session.url, [one.trial_id for found in session.audited.values() for one in found])
+    known = {name: [records.get(one.trial_id, {}) for one in found] for name, found in session.audited.items()}
+    return {
+        name: [training for record in found for training in record.get("evaluation", {}).get("trainings", [])]
+        for name, found in known.items()
+    }
 
 
 def _gains(
@@ -206,7 +227,8 @@ def _gains(
     exact = [name for name in objectives if name not in ACCURACIES]
     costs = np.array([[t.user_attrs[name] for name in exact] for t in networks]).reshape(len(networks), len(exact))
     videos = len(session.data.splits["val"])
-    known = answers(networks, past(session), session.data.splits["val"].labels.tolist())
+    labels = session.data.splits["val"].labels.tolist()
+    known = answers(networks, past(session), labels, audited_trainings(session))
     data = [
         measured(costs, [f[name] for f in found], videos, correct=known if name == ANSWERED else None)
         for name in objectives

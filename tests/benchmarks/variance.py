@@ -3,6 +3,7 @@
 ``python -m tests.benchmarks.variance STUDY.yaml --networks paper --seeds 5 --out FILE.json`` trains what FILE does not
 hold yet and prints the table; ``--set`` as for ``stsearch run``; ``--networks 40`` draws so many placements of the
 study's space besides. Every seed is that of a study of its own: weights, order of clips and cuts, but not the data.
+``--vary weights`` or ``--vary clips`` changes one of the two alone; the other keeps seed 0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import torch
 
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
-from stsearch.evaluate.evaluators import Task, evaluate_by_training
+from stsearch.evaluate.evaluators import Task, begun, trainer_of
 from stsearch.search.fitting import fitted
 from stsearch.search.spec import Study, load_study
 from stsearch.space.architecture import Architecture
@@ -31,6 +33,7 @@ from stsearch.stats.ranks import kendall
 
 STUDY: Study
 DATA: ClipData
+VARIED = "both"
 
 
 def chosen(study: Study, asked: str, drawn_with: int) -> dict[str, Architecture]:
@@ -50,9 +53,14 @@ def trained(job: tuple[str, Architecture, int]) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, architecture, seed = job
     proxy = architecture.scaled(STUDY.spec.proxy.width)
-    task = Task(proxy, STUDY.proxy_clip(), DATA, STUDY.spec.evaluate, seed, torch.device("cpu"))
-    found = evaluate_by_training(task, lambda *_: None)
-    curve = found.trainings[0].curve
+    task = Task(proxy, STUDY.proxy_clip(), DATA, STUDY.spec.evaluate, 0, torch.device("cpu"))
+    network, _ = begun(replace(task, seed=0 if VARIED == "clips" else seed), 0)
+    _, order = begun(replace(task, seed=0 if VARIED == "weights" else seed), 0)
+    trainer = trainer_of(task, network, order)
+    while trainer.done < task.recipe.length:
+        trainer.epoch()
+    found = trainer.result()
+    curve = found.curve
     return {
         "network": name,
         "architecture": architecture.id,
@@ -62,7 +70,7 @@ def trained(job: tuple[str, Architecture, int]) -> dict[str, Any]:
         "frames": found.frames_top1,
         "train_loss": curve[-1].train_loss,
         "val_loss": curve[-1].val_loss,
-        "predicted": [answer for answer, _ in found.trainings[0].predictions],
+        "predicted": [answer for answer, _ in found.predictions],
         "curve": [[epoch.train_loss, epoch.clip_top1] for epoch in curve],
         "seconds": found.seconds,
     }
@@ -103,7 +111,7 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     """Train what is missing, then print."""
-    global STUDY, DATA
+    global STUDY, DATA, VARIED
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study")
     parser.add_argument("--networks", default="paper")
@@ -112,8 +120,10 @@ def main() -> None:
     parser.add_argument("--drawn-with", type=int, default=0)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--vary", choices=["both", "weights", "clips"], default="both")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
+    VARIED = asked.vary
     STUDY = load_study(asked.study, asked.overrides)
     clip = STUDY.proxy_clip()
     DATA = open_data(STUDY.spec.data).load(clip.frames, clip.height, lambda *_: None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import re
 import signal
 import sqlite3
@@ -34,17 +36,23 @@ from stsearch.report.audit_plan import _audit_recipe, fidelities, plan, sample
 from stsearch.report.confidence_text import about_noise
 from stsearch.report.pareto import pareto_of
 from stsearch.search.audit import AUDIT, RETEST, Audit, Plan, load_clips, part_seed, work_audit
-from stsearch.search.burial import interrupt
+from stsearch.search.burial import MOST_LOST, interrupt
 from stsearch.search.engine import run as run_engine
 from stsearch.search.reading import StoredStudy, read_study
+from stsearch.search.repeats import accuracies, answers, audited_trainings
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import open_storage
 from stsearch.stats.agreement import Difference
 from stsearch.stats.ranks import Correlation
 from tests.conftest import TINY, Cli
 
 pytestmark = pytest.mark.slow
+
+SEARCHED = ["evaluate.epochs=2", "evaluate.video_clips=1", "search.trials=10", "search.start_with=paper"]
+"""What is set in the study that is audited here."""
+PROCESSES = multiprocessing.get_context("spawn")
 
 
 def quiet(*_: object) -> None:
@@ -57,8 +65,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("searched")
     (folder / "tiny.yaml").write_text(TINY)
     url = f"storage=sqlite:///{folder}/tiny.db"
-    more = ["evaluate.epochs=2", "evaluate.video_clips=1", "search.trials=10", "search.start_with=paper", url]
-    study = load_study(str(folder / "tiny.yaml"), more)
+    study = load_study(str(folder / "tiny.yaml"), [*SEARCHED, url])
     run_engine(study, open_session(study, quiet), quiet)
     return folder
 
@@ -264,6 +271,43 @@ def test_a_network_that_fails_is_told_and_not_tried_again(
     assert found.missing == 1
     assert "1 network of the sample is missing" in " ".join(audit_text.words(found))
     assert [signal.n for signal in found.signals] == [2] * len(found.signals)
+
+
+def claimed_and_killed(made: Plan) -> None:
+    """In a process of its own: a training takes its worker with it."""
+    assert Audit(made).claim() is not None
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_network_whose_trainings_kill_their_workers_is_given_up(tiny_study: StoredStudy) -> None:
+    made = planned(tiny_study, 1, retest=False, overrides=["evaluate.epochs=1"])
+    said: list[str] = []
+    audit = Audit(made)
+    audit.note = said.append
+    for _ in range(MOST_LOST):
+        assert audit.left()[0] == made.work[0]
+        worker = PROCESSES.Process(target=claimed_and_killed, args=(made,))
+        worker.start()
+        worker.join()
+        assert worker.exitcode == -signal.SIGKILL
+    claimed = audit.claim()
+    assert claimed is not None
+    assert claimed[0] == made.work[1]
+    assert said == [f"{made.work[0].network}: given up: 5 workers were killed while they trained it (out of memory?)"]
+    assert audit.found().failed == {(AUDIT, made.work[0].architecture): said[0].partition(": ")[2]}
+
+
+def test_who_repeats_knows_what_audited_trainings_had_right(tiny_study: StoredStudy, searched: Path) -> None:
+    """At the study's fidelity they are trainings like its own, so that networks are compared on the same videos."""
+    work_audit(planned(tiny_study, retest=True, overrides=["evaluate.epochs=3"]), quiet)
+    session = open_session(load_study(str(searched / "tiny.yaml"), SEARCHED), quiet)
+    networks = [trial for trial in session.trials() if state_of(trial) is State.COMPLETE]
+    labels = session.data.splits["val"].labels.tolist()
+    found = [one["video_top1"] for one in accuracies(networks, [], session.audited)]
+    known = answers(networks, [], labels, audited_trainings(session))
+    assert [len(each) for each in found] == [2] * len(networks)
+    for place, each in enumerate(found):
+        assert 100 * known[place].mean(1) == pytest.approx(each)
 
 
 def test_a_failure_that_comes_after_its_training_was_given_up_is_no_fault(

@@ -26,6 +26,7 @@ from scipy import stats
 from stsearch.data.motions import MotionsRecipe, load_motions
 from stsearch.data.videos import ClipData
 from stsearch.errors import SpecError, UserError
+from stsearch.evaluate.checkpoint import Shelf
 from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, Reached, Task, evaluate_by_training
 from stsearch.evaluate.halving import HalvingRecipe, evaluate_by_halving
 from stsearch.evaluate.recipe import TrainRecipe
@@ -43,6 +44,7 @@ from stsearch.search.halving import (
     checkpoint_file,
     checkpoint_folder,
     ladder_of,
+    tidy,
 )
 from stsearch.search.networks import by_network, once_per_network, stopped_networks
 from stsearch.search.reading import StoredStudy, read_study
@@ -247,6 +249,40 @@ def test_a_checkpoint_that_cannot_be_written_is_a_note(motions: ClipData, tmp_pa
     assert result.epochs_trained == 4
     assert len(told.notes) == 3
     assert "cannot write the checkpoint" in told.notes[0]
+
+
+def test_a_repeat_that_was_cut_off_goes_on_and_gives_the_same(motions: ClipData, tmp_path: Path) -> None:
+    """A repeat is trained whole, whatever the rungs."""
+
+    def stop(repeat: int, epoch: Any) -> None:
+        if epoch.epoch == 3:
+            raise KeyboardInterrupt
+
+    again, said, seen = EVALUATORS["halving"].again, list[str](), list[tuple[int, int]]()
+    assert again is not None
+    shelf = Shelf(tmp_path / "shelf" / "one", said.append, every_s=0)
+    task = Task(NETWORKS["rMC3-18"].scaled(0.125), CLIP, motions, RECIPE, 0, CPU, shelf=shelf)
+    whole = again(replace(task, shelf=None), 1, quiet)
+    with pytest.raises(KeyboardInterrupt):
+        again(task, 1, stop)
+    gone_on = again(task, 1, lambda repeat, epoch: seen.append((repeat, epoch.epoch)))
+    assert seen == [(1, 3), (1, 4)]
+    assert said == [f"{task.architecture.id} goes on after epoch 2 of 4"]
+    assert timeless(gone_on) == timeless(whole)
+    assert not shelf.stem.parent.exists()
+
+
+def test_the_file_of_a_repeat_is_its_own_to_remove(halving: Path) -> None:
+    session = open_session(load_study(str(halving)), quiet)
+    folder = checkpoint_folder(session.study, session.own)
+    folder.mkdir(parents=True)
+    network, repeat = folder / "0123456789abcdef0123.pt", folder / "0123456789abcdef0123-1.pt"
+    for file in (network, repeat):
+        file.write_bytes(b"")
+    tidy(session, session.trials())
+    assert (network.exists(), repeat.exists()) == (False, True), "of a network that nobody takes up"
+    tidy(session, session.trials(), finished=True)
+    assert not folder.exists()
 
 
 def test_recipes() -> None:

@@ -19,6 +19,8 @@ from stsearch.data.sources import open_data
 from stsearch.errors import UserError, WorldError
 from stsearch.evaluate.checkpoint import Shelf
 from stsearch.evaluate.evaluators import Evaluation, Task, evaluate_by_training
+from stsearch.evaluate.results import Epoch
+from stsearch.evaluate.train import Trainer
 from stsearch.search.attributes import ARCHITECTURE, SPEC
 from stsearch.search.engine import Plugins, run_processes
 from stsearch.search.joining import joined
@@ -250,6 +252,26 @@ def test_a_file_of_another_training_or_a_broken_one_is_left(tiny: Path, tmp_path
     shelf.file(0).write_bytes(b"no checkpoint")
     assert alike(evaluate_by_training(task(study, shelf), quiet), found)
     assert "is of no use" in said[1]
+
+
+@pytest.mark.parametrize("world", [True, False])
+def test_what_would_fail_again_is_not_put_away(
+    world: bool, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file stays after what the world did to a training, as a disk that fails, not after the training's own fault."""
+    study = load_study(str(tiny), ["evaluate.epochs=3"])
+    shelf = Shelf(tmp_path / "shelf" / "one", quiet, every_s=0)
+    epoch, fault = Trainer.epoch, OSError(5, "Input/output error") if world else RuntimeError("a kind's own")
+
+    def failing(trainer: Trainer) -> Epoch:
+        if trainer.done == 2:
+            raise fault
+        return epoch(trainer)
+
+    monkeypatch.setattr(Trainer, "epoch", failing)
+    with pytest.raises(type(fault)):
+        evaluate_by_training(task(study, shelf), quiet)
+    assert shelf.file(0).exists() == world
 
 
 def test_a_killed_search_goes_on_in_the_middle_of_a_training(tiny: Path, tmp_path: Path) -> None:
