@@ -40,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Band:
-    """Between which accuracies the front runs, with 95 % probability at each cost."""
+    """Between which accuracies the front runs on videos like these, with 95 % probability at each cost."""
 
     costs: Floats
     """``(M,)`` ascending; each level holds from here to the next"""
@@ -127,7 +127,7 @@ class Confidence:
     """networks of the front and ``likely`` that are not told apart: those with one of the measured front first, then
     the most open"""
     hypervolume: tuple[float, float]
-    """95 % interval of the true front of the trained networks"""
+    """95 % interval of the true front of the trained networks, on videos like these"""
     band: Band | None
     """for one accuracy and one cost"""
     noise: Noise
@@ -163,6 +163,7 @@ def confidence_of(stored: StoredStudy, front: Rows) -> Confidence | None:
         return None
     data = pool.measured[names[0]]
     draws = draw_fronts(list(pool.measured.values()))
+    elsewhere = replace(draws, accuracies=draws.elsewhere())
     chance = np.where(data.searched, 0.0, np.nan)
     chance[draws.networks] = draws.probabilities
     order = np.argsort(data.costs[:, 0], kind="stable") if exact(stored) else np.argsort(-chance)
@@ -175,8 +176,8 @@ def confidence_of(stored: StoredStudy, front: Rows) -> Confidence | None:
         probabilities=chance,
         likely=tuple(stored.records(likely[~np.isin(likely, front)])),
         pairs=_pairs(stored, draws, front, likely),
-        hypervolume=_interval(stored, draws),
-        band=_band(draws) if len(names) == 1 and len(exact(stored)) == 1 else None,
+        hypervolume=_interval(stored, elsewhere),
+        band=_band(elsewhere) if len(names) == 1 and len(exact(stored)) == 1 else None,
         noise=noise_of(pool, names[0], np.flatnonzero(np.isin(stored.complete, front))),
     )
 

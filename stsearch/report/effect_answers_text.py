@@ -84,8 +84,8 @@ def literature(asked: Asked) -> str:
     known = {row.network: row.video_top1 for row in PUBLISHED if row.frames == _FRAMES}
     early = next((answer for answer in asked.answers if answer.question == "early"), None)
     theirs = (
-        f"Tran et al. (CVPR 2018) advise time early (MCx); on Kinetics-400 their MC3-18 has {known['MC3-18']:g} % and "
-        f"rMC3-18, with time late, {known['rMC3-18']:g} %. Xie et al. (ECCV 2018, S3D) find time late better and "
+        f"Tran et al. (CVPR 2018) advise time early (MCx); on Kinetics-400 their MC3-18 has {known['MC3-18']:.1f} % "
+        f"and rMC3-18, with time late, {known['rMC3-18']:.1f} %. Xie et al. (ECCV 2018, S3D) find time late better and "
         "cheaper there"
     )
     if early is None:

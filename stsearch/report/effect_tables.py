@@ -11,7 +11,7 @@ from stsearch.report.effect_answers_text import points
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_words import kind_label
 from stsearch.report.effects import Effects
-from stsearch.report.effects_text import cost_unit, cost_words, paragraph
+from stsearch.report.effects_text import cost_unit, cost_words, parts
 from stsearch.report.words import counted, plain, table
 from stsearch.space.architecture import GROUPS
 
@@ -22,18 +22,19 @@ WIDE = 96
 
 
 def print_effects(effects: Effects, console: Console) -> None:
-    """One table of all groups, early against late, importances, then the paragraph; fits 80 columns."""
+    """One table of all groups, early against late, importances, then what they say; fits 80 columns."""
     console.print(escape(_title(effects)), highlight=False)
     if shown := estimated(effects):
         console.print(_table(effects, shown, ranges=console.width >= WIDE))
     for line in (*_notes(effects), _importance(effects)):
         console.print(escape(line), highlight=False)
-    console.print()
-    console.print(escape(paragraph(effects)), highlight=False)
+    for head, text in parts(effects):
+        console.print()
+        console.print(f"[bold]{head}.[/bold] {escape(text)}", highlight=False)
 
 
 def effects_markdown(effects: Effects) -> str:
-    """The same as Markdown, without the paragraph."""
+    """The same as Markdown, without the words."""
     rows = [effect_row(effects, contrast) for contrast in estimated(effects)]
     figures = [number for number, name in enumerate([*HEADS, "cost"]) if name in FIGURES]
     parts = [

@@ -50,24 +50,32 @@ def percent(level: float) -> str:
     return f"{100 * level:g} %"
 
 
-def paragraph(effects: Effects) -> str:
-    """What the study says, what it does not, what would be needed, and the caveats.
+def parts(effects: Effects) -> list[tuple[str, str]]:
+    """What the study says, what it does not, what has no estimate, and the caveats: heads and texts.
 
     Claims nothing that the joint intervals do not support.
     """
     if effects.networks < 2 or not effects.contrasts:
-        return _nothing(effects)
-    sentences = [
+        return [("What came out", _nothing(effects))]
+    answered = effects.asked is not None and bool(effects.asked.answers)
+    found = [
         *_order(effects),
         *(answers_in_words(effects.asked, _metric(effects)) if effects.asked else []),
         *_found(effects),
-        *([] if effects.asked and effects.asked.answers else _not_shown(effects)),
-        *_no_estimate(effects),
         _early_late(effects),
-        *_needed(effects),
-        *_caveats(effects),
     ]
-    return " ".join(sentences)
+    told = (
+        ("What came out", found),
+        ("What it would take", [*([] if answered else _not_shown(effects)), *_needed(effects)]),
+        ("What has no estimate", _no_estimate(effects)),
+        ("How it was counted", _caveats(effects)),
+    )
+    return [(head, " ".join(sentences)) for head, sentences in told if sentences]
+
+
+def paragraph(effects: Effects) -> str:
+    """All of ``parts`` without their heads."""
+    return " ".join(text for _, text in parts(effects))
 
 
 def effects_json(effects: Effects) -> dict[str, Any]:

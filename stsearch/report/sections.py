@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from stsearch.report.axes import axes_of
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.effect_tables import HEADS, effect_row
-from stsearch.report.effects_text import cost_unit, paragraph
+from stsearch.report.effects_text import cost_unit, parts
 from stsearch.report.learning import FITTED, TAKEN_OFF
 from stsearch.report.learning_text import figures, warnings
 from stsearch.report.page import DETAILED, Network, Report
@@ -113,7 +113,7 @@ def effects(report: Report) -> Section:
     if found is None:
         return Section("effects", title, (report.why_no_effects,))
     if not report.contrasts:
-        return Section("effects", title, (paragraph(found),))
+        return Section("effects", title, tuple(text for _, text in parts(found)))
     lead = (
         f"What one kind of convolution instead of another is worth in each placement group, in points of "
         f"{report.accuracy}, over {counted(found.networks, 'network')}. An effect is claimed only where the joint "
@@ -128,7 +128,9 @@ def effects(report: Report) -> Section:
         rows.append(Row(cells, look="first" if new else ""))
     table = Table("placement effects", tuple(columns), tuple(rows), sorts=False)
     chart = Chart("forest", "Effects with their intervals; the table below has the same figures")
-    return Section("effects", title, (paragraph(found), lead, chart, table))
+    (_, answer), *more = parts(found)
+    folds = (Fold(head, (text,)) for head, text in more)
+    return Section("effects", title, (answer, lead, chart, table, *folds))
 
 
 def _costs_said(cost: str) -> str:

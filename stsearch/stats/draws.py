@@ -46,6 +46,14 @@ class Draws:
         """``(M,)`` of being on the front."""
         return np.asarray(self.members.mean(0))
 
+    def elsewhere(self, seed: int = 0) -> Floats:
+        """``accuracies`` on other videos like these: with the luck that all networks have together, which no order or
+        front holds."""
+        common = [one.measured.paired.common if one.measured.paired else 0.0 for one in self.posteriors]
+        luck = np.random.default_rng(seed).standard_normal((len(common), self.accuracies.shape[1]))
+        moved = self.accuracies + (np.sqrt(common)[:, None] * luck)[..., None]
+        return np.asarray(np.clip(moved, 0.0, 100.0))
+
 
 def measured(
     costs: Floats,

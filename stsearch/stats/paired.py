@@ -46,6 +46,9 @@ class Paired:
     """``(N,)`` variance of one training by its chance at each video"""
     lasting: Floats
     """``(N,)`` variance that more trainings do not remove"""
+    common: float = 0.0
+    """variance of all accuracies together, by videos that are easy or hard for every network: it is in no difference,
+    and in every figure that is about videos like these"""
 
     @property
     def least(self) -> float:
@@ -84,7 +87,8 @@ def paired_of(correct: Mapping[int, Bools], binomial: Floats) -> Paired | None:
     if len(places) < 2 or videos < FEWEST_VIDEOS:
         return None
     means = np.stack([correct[place].mean(0) for place in places.tolist()]) * (100 / videos)
-    residuals = means - means.mean(0)
+    easiness = means.mean(0)
+    residuals = means - easiness
     residuals -= residuals.mean(1, keepdims=True)
     rows = np.full(len(binomial), -1, dtype=np.int64)
     rows[places] = np.arange(len(places))
@@ -102,4 +106,5 @@ def paired_of(correct: Mapping[int, Bools], binomial: Floats) -> Paired | None:
     lasting = np.maximum(own - unit / trainings, 0.0)
     lent = binomial / binomial[places].sum()  # to networks whose answers are not known
     whole = [np.where(rows < 0, lent * known.sum(), known[rows]) for known in (unit, lasting)]
-    return Paired(rows, residuals, shared, *whole)
+    common = max(float(np.square(easiness - easiness.mean()).sum()) - shared, 0.0)
+    return Paired(rows, residuals, shared, *whole, common)

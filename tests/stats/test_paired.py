@@ -111,6 +111,26 @@ def test_of_single_trainings_paired_intervals_are_narrower_and_cover() -> None:
     assert np.mean([unpaired.width / paired.width for paired, unpaired in outcomes]) > 1.4
 
 
+def test_figures_of_the_front_hold_the_luck_that_all_networks_share() -> None:
+    """The mean height of the true front lies in its interval in most studies; without that luck in few."""
+    held = {"beside": 0, "elsewhere": 0}
+    for seed in range(40):
+        planted = world(seed, 12, 1, 600, 0.06)
+        draws = draw_fronts([replace(look(planted.correct), costs=np.linspace(10, 40, 12)[:, None])])
+        truth = np.maximum.accumulate(planted.truth).mean()
+        assert draws.networks[0] == 0, "the cheapest is on every front"
+        for name, accuracies in (("beside", draws.accuracies), ("elsewhere", draws.elsewhere())):
+            whole = np.zeros((accuracies.shape[1], 12))
+            whole[:, draws.networks] = accuracies[0]
+            low, high = np.quantile(np.maximum.accumulate(whole, axis=1).mean(1), (0.025, 0.975))
+            held[name] += bool(low <= truth <= high)
+    assert held["elsewhere"] >= 36
+    assert held["beside"] <= 34
+    unpaired = replace(look(planted.correct), paired=None)
+    draws = draw_fronts([unpaired])
+    assert (draws.elsewhere() == draws.accuracies).all(), "each network has its own luck there already"
+
+
 def test_orders_are_calibrated(worlds: list[World]) -> None:
     """Of pairs with a probability of about p, about so many are truly in that order."""
     one, other = (np.array(side) for side in zip(*combinations(range(12), 2), strict=True))
