@@ -1,6 +1,7 @@
 """Suites that the author of a plug-in inherits; see docs/plugins.md. pytest collects subclasses.
 
-Importing it also registers the evaluator ``replay``: recorded trainings in place of new ones.
+Importing it also registers the evaluators ``replay``, recorded trainings in place of new ones, and ``simulated``,
+trainings that take time and compute nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from stsearch.data.motions import MotionsRecipe, load_motions
 from stsearch.evaluate import replay as replay
+from stsearch.evaluate import simulated as simulated
 from stsearch.evaluate.scores import SCORES, Subject
 from stsearch.nets.build import build, modules
 from stsearch.nets.count import counted_flops

@@ -105,6 +105,6 @@ def paired_of(correct: Mapping[int, Bools], binomial: Floats) -> Paired | None:
         unit[several] = np.maximum(chance, _LEAST * 1e4 / videos**2)
     lasting = np.maximum(own - unit / trainings, 0.0)
     lent = binomial / binomial[places].sum()  # to networks whose answers are not known
-    whole = [np.where(rows < 0, lent * known.sum(), known[rows]) for known in (unit, lasting)]
+    unit, lasting = (np.where(rows < 0, lent * known.sum(), known[rows]) for known in (unit, lasting))
     common = max(float(np.square(easiness - easiness.mean()).sum()) - shared, 0.0)
-    return Paired(rows, residuals, shared, *whole, common)
+    return Paired(rows, residuals, shared, unit, lasting, common)

@@ -1,0 +1,306 @@
+"""Many workers on one study whose trainings only take time, and a plan of what befalls them.
+
+    python -m tests.benchmarks.faults URL --workers 64 --trials 5000 --seconds 2 --plan PLAN.yaml
+
+PLAN is a list of faults, each with when it comes (seconds after all workers were begun):
+
+    - {do: kill, every: 3}                     # -9 for a worker, drawn at random; another takes its place
+    - {do: stop, every: 20, for: 8}            # SIGSTOP for a worker, and SIGCONT after that
+    - {do: cut, every: 1.5}                    # half of the connections to the database
+    - {do: run, at: [40, 90], command: "pg_ctl -D FOLDER -m fast restart"}
+
+The database must be empty and of nobody else. Each worker is a process of its own, as on a machine of its own. Says
+as JSON what came of it: networks finished, twice, lost; whether the front is that of the same accuracies computed at
+once; CPU milliseconds per trial of workers and, with ``--server PID``, of the database's server and its children.
+Exit code 1 where a worker failed, or a network was lost or trained twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy
+import yaml
+from sqlalchemy.pool import NullPool
+
+import stsearch.cli
+import stsearch.report.live
+import stsearch.search.engine
+import stsearch.testing
+from stsearch.evaluate.evaluators import training_seed
+from stsearch.evaluate.simulated import accuracy
+from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.reading import read_study
+from stsearch.space.architecture import parse_placement
+from stsearch.stats.front import minimised, non_dominated
+
+SPACE = """
+name: simulated
+stem: {kind: [2d, 3d, 2plus1d]}
+stages:
+  conv2_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
+  conv3_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
+  conv4_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
+  conv5_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
+plugins: [stsearch.testing]
+"""
+STUDY = """
+space: space.yaml
+target: {frames: 16, size: 112}
+proxy: {frames: 4, size: 16, width: 0.125}
+data: {name: motions, classes: 2, clips: 16, val_clips: 10}
+search: {start_with: none}
+engine: {workers: 1}
+"""
+WIDTH = 0.125
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Fault:
+    """One line of the plan."""
+
+    do: str
+    every: float = 0.0
+    at: list[float] = field(default_factory=list)
+    lasts: float = 0.0
+    command: str = ""
+
+    @classmethod
+    def read(cls, row: dict[str, Any]) -> Fault:
+        """From the YAML's row."""
+        known = {"do": "do", "every": "every", "at": "at", "for": "lasts", "command": "command"}
+        one = cls(**{known[key]: value for key, value in row.items()})
+        if one.do not in ("kill", "stop", "cut", "run") or bool(one.every) == bool(one.at):
+            raise ValueError(f"a fault is kill, stop, cut or run, with `every` or `at`; given {row}")
+        return one
+
+    def times(self) -> Iterator[float]:
+        """When it comes, ascending."""
+        yield from self.at
+        number = 0
+        while self.every:
+            yield (number := number + 1) * self.every
+
+
+class Workers:
+    """Processes that are copies of this one, which has imported everything."""
+
+    def __init__(self, arguments: list[str], folder: Path, seed: int) -> None:
+        self.arguments, self.folder, self.random = arguments, folder, random.Random(seed)
+        self.alive: dict[int, Path] = {}
+        self.stopped: dict[int, float] = {}
+        self.codes: collections.Counter[int] = collections.Counter()
+        self.told: list[str] = []
+        self.cpu, self.begun = 0.0, 0
+
+    def begin(self) -> None:
+        """One more."""
+        log = self.folder / f"{self.begun}.log"
+        self.begun += 1
+        log.touch()
+        pid = os.fork()
+        if pid:
+            self.alive[pid] = log
+            return
+        with log.open("wb") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        sys.argv = ["stsearch", *self.arguments]
+        code: Any = 0
+        try:
+            stsearch.cli.entry()
+        except SystemExit as end:
+            code = 0 if end.code is None else end.code
+        except BaseException:
+            traceback.print_exc()
+            code = 99
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 1)
+
+    def look(self) -> None:
+        """Note who has ended, and wake who has been stopped long enough."""
+        for pid, until in list(self.stopped.items()):
+            if time.monotonic() > until:
+                self._signal(pid, signal.SIGCONT)
+                del self.stopped[pid]
+        for pid, log in list(self.alive.items()):
+            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            if not ended:
+                continue
+            self.cpu += usage.ru_utime + usage.ru_stime
+            code = os.waitstatus_to_exitcode(status)
+            self.codes[code] += 1
+            text = log.read_text(errors="replace").strip()
+            if code not in (0, -signal.SIGKILL) or "Traceback" in text:
+                self.told.append(f"{log}: {text.splitlines()[-1][:200] if text else 'nothing'}")
+            del self.alive[pid]
+            self.stopped.pop(pid, None)
+
+    def kill(self) -> None:
+        """One, at random; another takes its place."""
+        if self.alive:
+            self._signal(self.random.choice(sorted(self.alive)), signal.SIGKILL)
+            self.begin()
+
+    def stop(self, seconds: float) -> None:
+        """One, at random, for a while."""
+        if awake := sorted(set(self.alive) - set(self.stopped)):
+            pid = self.random.choice(awake)
+            self._signal(pid, signal.SIGSTOP)
+            self.stopped[pid] = time.monotonic() + seconds
+
+    def _signal(self, pid: int, number: int) -> None:
+        if pid in self.alive:
+            os.kill(pid, number)
+
+
+def cut(url: sqlalchemy.URL, rng: random.Random) -> None:
+    """Cut half of the connections to this database, as far as the server can be asked."""
+    postgres = url.get_backend_name() == "postgresql"
+    ids = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        if postgres
+        else "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+    )
+    end = "SELECT pg_terminate_backend(:one)" if postgres else "KILL :one"
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 3})
+    try:
+        with engine.connect() as connection:
+            for (one,) in connection.execute(sqlalchemy.text(ids)).all():
+                if rng.random() < 0.5:
+                    connection.execute(sqlalchemy.text(end), {"one": one})
+    except sqlalchemy.exc.SQLAlchemyError:
+        pass  # the server is away, or the connection had ended
+
+
+def server_seconds(pid: int | None) -> float:
+    """CPU seconds of a server, of its children, and of those that it has reaped."""
+    if pid is None:
+        return 0.0
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, rest = stat.read_text().rsplit(")", 1)
+        except OSError:
+            continue
+        parts = rest.split()
+        own = int(name.split()[0])
+        if own == pid:
+            total += sum(map(int, parts[11:15]))
+        elif int(parts[1]) == pid:
+            total += sum(map(int, parts[11:13]))
+    return total / _TICKS
+
+
+def befall(workers: Workers, faults: list[Fault], url: sqlalchemy.URL, limit: float) -> collections.Counter[str]:
+    """Let the plan run until all workers have ended; how often each fault came."""
+    began, came = time.monotonic(), collections.Counter[str]()
+    coming = [(fault, iter(fault.times())) for fault in faults]
+    due = [(next(times, float("inf")), fault, times) for fault, times in coming]
+    acts: dict[str, Callable[[Fault], Any]] = {
+        "kill": lambda fault: workers.kill(),
+        "stop": lambda fault: workers.stop(fault.lasts),
+        "cut": lambda fault: cut(url, workers.random),
+        "run": lambda fault: subprocess.run(fault.command, shell=True, check=False, capture_output=True),  # noqa: S602
+    }
+    while workers.alive and time.monotonic() - began < limit:
+        workers.look()
+        for number, (when, fault, times) in enumerate(due):
+            if time.monotonic() - began >= when and workers.alive:
+                acts[fault.do](fault)
+                came[fault.do] += 1
+                due[number] = (next(times, float("inf")), fault, times)
+        time.sleep(0.05)
+    for pid in list(workers.alive):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(1)
+    workers.look()
+    return came
+
+
+def outcome(study: str, url: str, trials: int) -> dict[str, Any]:
+    """What the storage says, beside what the accuracies of these networks give at once."""
+    stored = read_study(study, url)
+    known = stored.attributes([ARCHITECTURE, "gmacs"], stored.complete)
+    names = [found[ARCHITECTURE] for found in known]
+    count = collections.Counter(names)
+    computed = {
+        name: accuracy(proxy, training_seed(0, proxy, 0), 1.0)
+        for name in count
+        for proxy in [parse_placement(name).scaled(WIDTH)]
+    }
+    told = stored.values[stored.complete, list(stored.objectives).index("video_top1")]
+    points = np.array([[computed[name], found["gmacs"]] for name, found in zip(names, known, strict=True)])
+    stored_points = np.column_stack([told, points[:, 1]])
+    front, at_once = (non_dominated(minimised(one, ["maximize", "minimize"])) for one in (stored_points, points))
+    return {
+        "complete": len(names),
+        "distinct": len(count),
+        "twice": sum(number > 1 for number in count.values()),
+        "lost": max(0, trials - len(count)),
+        "trials": len(stored.numbers),
+        "front": int(front.sum()),
+        "front_as_computed_at_once": bool(np.allclose(told, points[:, 0]) and (front == at_once).all()),
+    }
+
+
+def main() -> int:
+    """Run it and say what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("storage")
+    for name, kind, default in (
+        ("workers", int, 16), ("trials", int, 500), ("seconds", float, 0.2), ("limit", float, 3000.0), ("seed", int, 0),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=kind, default=default)
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--server", type=int, help="process of the database's server, to measure it")
+    parser.add_argument("--sampler", default="random")
+    asked = parser.parse_args()
+    faults = [Fault.read(row) for row in yaml.safe_load(asked.plan.read_text())] if asked.plan else []
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    os.chdir(folder)
+    os.environ["STSEARCH_CACHE"] = str(folder / "cache")
+    Path("space.yaml").write_text(SPACE)
+    Path("faults.yaml").write_text(f"{STUDY}evaluate: {{name: simulated, seconds: {asked.seconds}}}\n")
+    arguments = ["run", "faults.yaml", "--quiet", "--storage", asked.storage]
+    arguments += [f"--set=search.trials={asked.trials}", f"--set=search.sampler={asked.sampler}"]
+    workers, began, before = Workers(arguments, folder, asked.seed), time.monotonic(), server_seconds(asked.server)
+    for _ in range(asked.workers):
+        workers.begin()
+    came = befall(workers, faults, sqlalchemy.make_url(asked.storage), asked.limit)
+    found = outcome("faults.yaml", asked.storage, asked.trials)
+    report = {
+        "seconds": round(time.monotonic() - began, 1),
+        "workers_begun": workers.begun,
+        "came": dict(came),
+        "exit_codes": dict(workers.codes),
+        **found,
+        "worker_ms_per_trial": round(1000 * workers.cpu / max(1, found["complete"]), 1),
+        "server_ms_per_trial": round(1000 * (server_seconds(asked.server) - before) / max(1, found["complete"]), 1),
+        "told": workers.told[:5],
+        "logs": str(folder),
+    }
+    print(json.dumps(report, indent=2))
+    bad = set(workers.codes) - {0, -signal.SIGKILL}
+    return int(bool(bad or found["twice"] or found["lost"] or not found["front_as_computed_at_once"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
