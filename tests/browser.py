@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Page
 
+_OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+"""No name is found but this machine's own."""
 _INSIDE = ("data", "blob", "about")
 """Schemes of what a page makes itself"""
 
@@ -102,7 +104,7 @@ def chromium() -> Iterator[Running]:
         manager = sync.sync_playwright()
         playwright = manager.start()
         driver += set(_children(os.getpid())) - set(before)
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu", _OFFLINE])
     yield Running(browser, driver)
     with _killed_if_it_hangs(driver), contextlib.suppress(sync.Error):  # what it did wrong the tests have said
         browser.close()

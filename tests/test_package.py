@@ -48,9 +48,10 @@ def test_the_wheel_holds_studies_and_spaces_and_types(tmp_path: Path) -> None:
     shipped = {f"stsearch/shipped/{kind}/{name}.yaml" for kind in ("studies", "search_spaces") for name in names(kind)}
     assert {name for name in listed if name.startswith("stsearch/shipped/")} == shipped
     assert "stsearch/py.typed" in listed
-    charts = {"stsearch/report/plotlyjs/plotly-basic.min.js", "stsearch/report/plotlyjs/LICENSE"}
-    assert charts <= listed, "the library of the report's plots, with its licence"
-    assert any(name.endswith(".dist-info/licenses/stsearch/report/plotlyjs/LICENSE") for name in listed)
+    for folder, script in (("plotlyjs", "plotly-basic.min.js"), ("webcomponents", "webcomponents.min.js")):
+        brought = {f"stsearch/report/{folder}/{script}", f"stsearch/report/{folder}/LICENSE"}
+        assert brought <= listed, "what our pages run of others, with its licence"
+        assert any(name.endswith(f".dist-info/licenses/stsearch/report/{folder}/LICENSE") for name in listed)
     inside.extractall(tmp_path / "installed")
     code = "from stsearch.search.spec import load_study; print(load_study('quickstart').space.size)"
     ran = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from stsearch.cli.common import OneOf, clip_options, find_any_network, format_option, print_json, storage_option
+from stsearch.cli.common import (
+    OneOf,
+    clip_options,
+    find_any_network,
+    format_option,
+    print_json,
+    print_next,
+    program,
+    storage_option,
+)
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,8 +55,18 @@ class _Network:
     help="Draw it: .svg, .png or .pdf. May be given often.",
 )
 @click.option("--measure", is_flag=True, help="Time it, whole and stage by stage, forward and in training.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="DIR", help="Write a trace for TensorBoard into DIR.")
+@click.option(
+    "--trace", type=click.Path(path_type=Path), metavar="DIR", help="Write a trace of torch's profiler into DIR."
+)
 @click.option("--summary", type=click.Path(path_type=Path), metavar="DIR", help="Read the traces in DIR; no NETWORK.")
+@click.option(
+    "--open",
+    "opened",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Show the traces in DIR in the browser, offline; no NETWORK.",
+)
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 for --open [default: any free one].")
 @click.option("--mode", type=OneOf("mode", "forward", "training"), default="training", help="What --trace records.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", default="auto", show_default=True, help="auto, fp32 or bf16.")
@@ -68,13 +88,11 @@ def profile(ctx: click.Context, /, networks: Sequence[str], plugins: Sequence[st
     """
     from rich.console import Console
 
-    if asked["summary"] is not None:
-        if networks:
-            raise UserError(f"--summary reads a folder of traces and takes no NETWORK; given {', '.join(networks)}")
-        _summarise(asked["summary"], form, Console())
+    if asked["summary"] is not None or asked["opened"] is not None or asked["port"] is not None:
+        _look(networks, form, Console(), **{name: asked[name] for name in ("summary", "opened", "port")})
         return
     if not networks:
-        raise UserError("name a NETWORK, such as MC3-18 (or --summary DIR)")
+        raise UserError("name a NETWORK, such as MC3-18 (or --summary DIR, or --open DIR)")
     if plugins:
         from stsearch.space.search_space import load_plugins
 
@@ -158,8 +176,10 @@ def _results(
     if setting is not None and asked["trace"] is not None:
         results["trace"] = str(_trace(network, setting, asked))
         if form == "table":
-            click.echo(f"written: {results['trace']}\nlook into it: tensorboard --logdir {asked['trace']}")
-            click.echo(f"or offline:   stsearch profile --summary {asked['trace']}")
+            click.echo(f"written: {results['trace']}")
+            print_next(
+                [shlex.join([program(), "profile", option, str(asked["trace"])]) for option in ("--open", "--summary")]
+            )
     return results
 
 
@@ -177,6 +197,38 @@ def _trace(network: _Network, setting: Setting, asked: dict[str, Any]) -> Path:
         training=training,
         batch=setting.clips_at_once[-1],
     )
+
+
+def _look(
+    networks: Sequence[str], form: str, console: Console, summary: Path | None, opened: Path | None, port: int | None
+) -> None:
+    """What reads a folder of traces, and no network."""
+    option = "--summary" if summary is not None else "--open"
+    if summary is not None and opened is not None:
+        raise UserError("--summary prints what --open shows: give one of them")
+    if opened is None and port is not None:
+        raise UserError("--port is where --open DIR listens; there is no --open")
+    if networks:
+        raise UserError(f"{option} reads a folder of traces and takes no NETWORK; given {', '.join(networks)}")
+    if summary is not None:
+        _summarise(summary, form, console)
+    elif opened is not None:
+        _open(opened, port or 0)
+
+
+def _open(folder: Path, port: int) -> None:
+    from stsearch.report.profiler import end_loading, serve_traces
+
+    server, address = serve_traces(folder, port, lambda text: click.echo(f"note: {text}", err=True))
+    click.echo(f"traces in {folder}: {address}  (Ctrl-C ends it)")
+    click.launch(address)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            click.echo("views closed", err=True)
+        finally:
+            end_loading()
 
 
 def _summarise(folder: Path, form: str, console: Console) -> None:

@@ -112,7 +112,7 @@ class LoopRecipe(Strict, ABC):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """``auto``: bf16 autocast on a GPU that has it, else fp32"""
     trace: Literal["none", "best", "all"] = "none"
-    """traces for the TensorBoard profiler: of every network, or of those on the front when they are trained"""
+    """traces of the profiler, for `profile --open`: of every network, or of those on the front when they are trained"""
     resident_share: Annotated[float, Field(ge=0, le=1)] = RESIDENT_SHARE
     """share of the free memory of a GPU, or of the available memory of the machine, that clips may take"""
 

@@ -1,4 +1,4 @@
-"""``summarise``: what torch-tb-profiler says of traces, without its page (which needs the internet).
+"""``summarise``: what torch-tb-profiler says of traces, without its page.
 
 The figures are those of the plugin's own parser, the same that answers TensorBoard; the stages
 alone are read here, since the parser drops labels.
@@ -106,12 +106,18 @@ def summarise(folder: Path) -> list[Summary]:
 
     Raises ``UserError`` where there is none, or where one cannot be read.
     """
+    return [
+        _summary(path, run, worker, span)
+        for run, paths in traces_in(folder)
+        for path, worker, span in recordings(paths)
+    ]
+
+
+def traces_in(folder: Path) -> list[tuple[str, list[Path]]]:
+    """Runs below ``folder``, sorted, and the traces of each; ``UserError`` where there is none."""
     if not folder.is_dir():
         raise UserError(f"no such folder: {str(folder)!r}; `--trace` writes one")
-    found = [
-        _summary(path, run, worker, span) for run, paths in _runs(folder) for path, worker, span in _recordings(paths)
-    ]
-    if not found:
+    if not (found := list(_runs(folder))):
         raise UserError(f"no trace (*.pt.trace.json or .gz) below {str(folder)!r}; `--trace` writes one")
     return found
 
@@ -127,13 +133,15 @@ def _runs(folder: Path) -> Iterator[tuple[str, list[Path]]]:
 
 
 def _worker_pattern() -> re.Pattern[str]:
-    from torch_tb_profiler.consts import WORKER_PATTERN
-
+    try:
+        from torch_tb_profiler.consts import WORKER_PATTERN
+    except ImportError as error:
+        raise UserError(f"traces need {error.name}: pip install torch-tb-profiler") from None
     pattern: re.Pattern[str] = WORKER_PATTERN
     return pattern
 
 
-def _recordings(paths: list[Path]) -> list[tuple[Path, str, int | None]]:
+def recordings(paths: list[Path]) -> list[tuple[Path, str, int | None]]:
     """Path, worker and number of the span, spans counted per worker in the order of their time."""
     split = []
     for path in paths:

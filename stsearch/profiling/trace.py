@@ -1,4 +1,4 @@
-"""``write_trace``: a recording of torch's profiler that ``tensorboard --logdir FOLDER`` opens."""
+"""``write_trace``: a recording of torch's profiler that ``stsearch profile --open FOLDER`` shows."""
 
 from __future__ import annotations
 

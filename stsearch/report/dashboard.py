@@ -6,22 +6,19 @@ optuna-dashboard is loaded when it is first asked for, so that the page is there
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
-from socketserver import ThreadingMixIn
 from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIServer
 
-from stsearch.errors import StsearchError, UserError
+from stsearch.errors import StsearchError
 from stsearch.report.live_page import LivePage
+from stsearch.report.local import HOST, App, answer, asked_from_here, listening, send
 from stsearch.search.reading import StoredStudy
 
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-HOST = "127.0.0.1"
 _STUDY = re.compile(r"/api/studies/(\d+)/?")
 _TRIAL = re.compile(r"/trial/(\d+)")
 _NOTE = re.compile(r"/api/studies/\d+(/\d+)?/note/?")
@@ -33,28 +30,28 @@ def application(stored: StoredStudy, ours: LivePage | None = None) -> App:
 
     def app(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if environ.get("HTTP_HOST", "").rpartition(":")[0] not in (HOST, "localhost"):
-            return _answer(start, "403 Forbidden", {"reason": f"this dashboard answers at {HOST} only"})
+        if not asked_from_here(environ):
+            return answer(start, "403 Forbidden", {"reason": f"this dashboard answers at {HOST} only"})
         if method not in ("GET", "HEAD") and not (method == "PUT" and _NOTE.fullmatch(path)):
-            return _answer(start, "403 Forbidden", {"reason": "studies are changed by stsearch, not here"})
+            return answer(start, "403 Forbidden", {"reason": "studies are changed by stsearch, not here"})
         asked = parse_qs(environ.get("QUERY_STRING", ""))
         try:
             if path in ("/", "/stamp", "/network"):
                 return _ours(page, path, asked.get("id", [""])[0], start)
             if trial := _TRIAL.fullmatch(path):
                 place = f"/dashboard/studies/{stored.study_id}/trials?numbers={trial[1]}"
-                return _answer(start, "302 Found", {}, [("Location", place)])
+                return answer(start, "302 Found", {}, [("Location", place)])
             study = _STUDY.fullmatch(path)
             if study is None or method != "GET" or behind().is_beside(int(study[1])):
-                answer: Iterable[bytes] = behind().answer(environ, start)
-                return answer
+                theirs: Iterable[bytes] = behind().answer(environ, start)
+                return theirs
             after = asked.get("after", ["0"])[0]
             detail = behind().detail(int(study[1]), int(after) if after.isdecimal() else 0)
         except StsearchError as error:
-            return _answer(start, "503 Service Unavailable", {"reason": str(error)})
+            return answer(start, "503 Service Unavailable", {"reason": str(error)})
         if detail is None:
-            return _answer(start, "404 Not Found", {"reason": f"there is no study {study[1]}"})
-        return _answer(start, "200 OK", detail)
+            return answer(start, "404 Not Found", {"reason": f"there is no study {study[1]}"})
+        return answer(start, "200 OK", detail)
 
     return app
 
@@ -62,12 +59,9 @@ def application(stored: StoredStudy, ours: LivePage | None = None) -> App:
 def _ours(page: LivePage, path: str, architecture: str, start: Callable[..., Any]) -> Iterable[bytes]:
     """An answer of our page."""
     if path == "/stamp":
-        return _answer(start, "200 OK", {"stamp": page.stamp()})
+        return answer(start, "200 OK", {"stamp": page.stamp()})
     text = page.page() if path == "/" else page.network(architecture)
-    body = text.encode()
-    status = "200 OK" if body else "404 Not Found"
-    start(status, [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body)))])
-    return [body]
+    return send(start, "200 OK" if text else "404 Not Found", text.encode(), "text/html; charset=utf-8")
 
 
 def _behind(stored: StoredStudy) -> Any:
@@ -87,30 +81,12 @@ def _once(make: Callable[[], Any]) -> Callable[[], Any]:
     return asked
 
 
-def _answer(start: Callable[..., Any], status: str, data: Any, more: Iterable[tuple[str, str]] = ()) -> Iterable[bytes]:
-    body = json.dumps(data).encode()
-    start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more])
-    return [body]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not news."""
-
-
 def serve(stored: StoredStudy, port: int) -> tuple[WSGIServer, str]:
     """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address."""
     page = LivePage(stored)
-    try:
-        server = make_server(HOST, port, application(stored, page), server_class=_Server, handler_class=_Quiet)
-    except OSError as error:
-        raise UserError(f"cannot listen at {HOST}:{port}: {error.strerror}; --port 0 takes any free one") from None
+    server, address = listening(port, application(stored, page))
     Thread(target=_warmed, args=(page,), daemon=True).start()
-    return server, f"http://{HOST}:{server.server_port}/"
+    return server, address
 
 
 def _warmed(page: LivePage) -> None:

@@ -13,19 +13,19 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "plotlyjs"
-_BUNDLE = _FOLDER / "plotly-basic.min.js"
+BUNDLE = _FOLDER / "plotly-basic.min.js"
 
 
 @cache
 def packed_library() -> str:
     """The bundle, gzip and base64: 0.5 of its 1.2 MB. Its licence is in its first lines."""
-    return packed(_BUNDLE.read_bytes())
+    return packed(BUNDLE.read_bytes())
 
 
 @cache
 def library_hash() -> str:
     """What a page's policy calls the bundle, once it is unpacked."""
-    return script_hash(_BUNDLE.read_text(encoding="utf-8"))
+    return script_hash(BUNDLE.read_text(encoding="utf-8"))
 
 
 def library_version() -> str:

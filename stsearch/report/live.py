@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ from rich.text import Text
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.hiding import safe
 from stsearch.interrupt import check
+from stsearch.report.learning import Baseline
+from stsearch.report.words import counted
 from stsearch.search.attributes import WORKER
 from stsearch.search.metrics import SCORE
 from stsearch.search.networks import stopped_networks
@@ -31,6 +34,8 @@ from stsearch.stats.front import minimised, non_dominated
 _ROWS = 12
 _FRONT = 8
 """Networks of the front that are named while a study runs."""
+_OTHERS_S = 30.0
+"""While a network is trained here, the storage is asked so often for what others have trained."""
 _AT_ONCE_S = 1.0
 """What takes no longer shows no progress."""
 _TRAINED = (("video@1 %", "video_top1", 1), ("clip@1 %", "clip_top1", 1), ("clips/s", "clips_per_second", 0))
@@ -50,6 +55,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def renews(console: Console) -> bool:
+    """Whether what was printed can be renewed in place: on a terminal that this process has to itself.
+
+    ``FORCE_COLOR`` makes no terminal of a file, and of several processes of one terminal all but the one in front of
+    the user print whole lines.
+    """
+    if not console.is_terminal or not console.file.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(console.file.fileno()) == os.getpgrp()
+    except (AttributeError, OSError):  # no such thing here, or no terminal of this session: nobody is beside it
+        return True
+
+
 class Display:
     """Receives the events of ``stsearch.search.worker``; use as a context manager."""
 
@@ -64,15 +83,20 @@ class Display:
         self.workers, self.quiet = workers, quiet
         self.started = time.monotonic()
         self.session = session
-        self.figures = _SCORE if SCORE in EVALUATORS[session.study.spec.evaluate.name].metrics else _TRAINED
+        evaluate = session.study.spec.evaluate
+        self.figures = _SCORE if SCORE in EVALUATORS[evaluate.name].metrics else _TRAINED
+        self.guess = Baseline(len(session.data.classes), 0, None)
+        self.epochs: int | None = getattr(evaluate, "epochs", None)
+        self.trainings: int = getattr(evaluate, "repeats", 1)
         self.trained = _trained(session)
         self.repeats, self.repeated = planned(session), spent(past(session))
         self.again, self.placed = 0, False
         self.running: dict[str, Event] = {}
         self.finished: list[Event] = []
+        self.looked = self.started
         self.console = Console(stderr=True)
         self.live: Live | None = None
-        if self.console.is_terminal and not quiet:
+        if renews(self.console) and not quiet:
             self.live = Live(self._render(), console=self.console, refresh_per_second=4)
         if self.already and not quiet:
             self.console.print(
@@ -85,6 +109,8 @@ class Display:
     def __enter__(self) -> Display:
         if self.live is not None:
             self.live.__enter__()
+        elif self.figures is _TRAINED:
+            self._say(f"a guess among {len(self.session.data.classes)} classes: {self._chance()}")
         return self
 
     def __exit__(
@@ -103,12 +129,22 @@ class Display:
         return self.complete + len(self.stopped) + len(self.others)
 
     def eta(self) -> float | None:
-        """Seconds to go, once something has been trained in this run."""
-        trained = self.done - self.already + self.again  # also by others: they do the same work
+        """Seconds until the whole study is complete, once something has been trained in this run."""
+        begun = sum(map(self._share, self.running.values()))
+        trained = self.done - self.already + self.again + begun  # also by others: they do the same work
         if trained <= 0:
             return None
-        left = self.wanted - self.done + max(0, self.repeats - self.repeated)
-        return (time.monotonic() - self.started) / trained * left
+        left = self.wanted - self.done + max(0, self.repeats - self.repeated) - begun
+        return (time.monotonic() - self.started) / trained * max(0.0, left)
+
+    def _share(self, event: Event) -> float:
+        """How much of a network's training is done; 0 where it may end at any rung."""
+        if self.epochs is None or "epoch" not in event:
+            return 0.0
+        return (event["repeat"] * self.epochs + event["epoch"]) / (self.epochs * self.trainings)
+
+    def _chance(self) -> str:
+        return f"{self.guess.chance:.1f} %, loss {self.guess.loss:.3f}"
 
     def emit(self, event: Event) -> None:
         """Show one event; a terminal that went away does not stop the study."""
@@ -134,6 +170,8 @@ class Display:
             self.own.add(event["trial"])
         if kind in ("start", "epoch"):
             self.running[key] = {**self.running.get(key, {}), **event}
+            if time.monotonic() - self.looked > _OTHERS_S:
+                self._count_others()
         else:
             self.running.pop(key, None)
             self.finished.append(event)
@@ -169,6 +207,7 @@ class Display:
 
         Of this run's own some may be complete before anything is heard of them: processes write by themselves.
         """
+        self.looked = time.monotonic()
         with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
             complete = {t.number: t for t in self.session.trials() if state_of(t) is State.COMPLETE}
             new = {number for number, trial in complete.items() if not self.crew.has(trial.user_attrs.get(WORKER))}
@@ -198,11 +237,20 @@ class Display:
     def _front_line(self) -> str:
         front = self.front()
         shown = ", ".join(f"{found['network']} {_quality(found)}" for found in front[:_FRONT])
-        return f"front so far, by GMACs: {shown}" + (f" and {len(front) - _FRONT} more" if len(front) > _FRONT else "")
+        more = f" and {len(front) - _FRONT} more" if len(front) > _FRONT else ""
+        return f"front so far: {self._best(front)}; by GMACs: {shown}{more}"
+
+    @staticmethod
+    def _best(front: list[Mapping[str, Any]]) -> str:
+        """``3 networks, best 61.5 %``."""
+        if not front:
+            return "none within the budget"
+        best = max(front, key=lambda found: found.get("video_top1", found.get("score", 0.0)))
+        return f"{counted(len(front), 'network')}, best {_quality(best)}"
 
     def _say(self, text: str) -> None:
         if not self.quiet:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(_printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, event: Event) -> str:
         count = f"repeat {event['again']}/{self.repeats}" if "again" in event else f"{self.done}/{self.wanted}"
@@ -215,13 +263,14 @@ class Display:
             return f"{head}  video@1 {event['video_top1']:.1f} %  {event['reason']}"
         eta = self.eta()
         left = f"  {duration(eta)} to go" if eta else ""
+        front = f"  front {self._best(self.front())}"
         if "score" in event:
-            return f"{head}  score {_quality(event)}  {duration(event['seconds'])}{left}"
+            return f"{head}  score {_quality(event)}  {duration(event['seconds'])}{front}{left}"
         if "again" in event:
             left = f"  mean of {event['trainings']}: {event['means']['video_top1']:.1f} %{left}"
         return (
             f"{head}  video@1 {event['video_top1']:.1f} %  clip@1 {event['clip_top1']:.1f} %  "
-            f"{duration(event['seconds'])}  {event['clips_per_second']:.0f} clips/s{left}"
+            f"{duration(event['seconds'])}  {event['clips_per_second']:.0f} clips/s{front}{left}"
         )
 
     def _cells(self, event: Event) -> tuple[str, ...]:
@@ -233,10 +282,19 @@ class Display:
         figures = (number(name, digits) for _, name, digits in self.figures)
         return trial, event["network"], number("gmacs", 2), *figures
 
+    def _of_the_proxy(self) -> str:
+        return "score of the proxy" if self.figures is _SCORE else f"accuracy of the proxy (a guess: {self._chance()})"
+
+    def _course(self, event: Event) -> str:
+        """How far the training of a network is."""
+        if "epoch" not in event:
+            return "starting"
+        of = f"/{self.epochs}" if self.epochs is not None else ""
+        training = f"training {event['repeat'] + 1}/{self.trainings}, " if self.trainings > 1 else ""
+        return f"{training}epoch {event['epoch']}{of}, loss {event['train_loss']:.3f}"
+
     def _render(self) -> Group:
-        table = Table(
-            title="cost of the target, accuracy or score of the proxy", title_justify="left", title_style="dim"
-        )
+        table = Table(title=f"cost of the target, {self._of_the_proxy()}", title_justify="left", title_style="dim")
         for name, justify in (
             ("trial", "right"),
             ("network", "left"),
@@ -248,8 +306,7 @@ class Display:
         for event in self.finished[-_ROWS:]:
             table.add_row(*self._cells(event), _ending(event))
         for event in self.running.values():
-            epoch = f"epoch {event['epoch']}, loss {event['train_loss']:.3f}" if "epoch" in event else "starting"
-            table.add_row(*self._cells(event), epoch, style="dim")
+            table.add_row(*self._cells(event), self._course(event), style="dim")
         bar = Progress(
             TextColumn("networks"),
             BarColumn(),
@@ -264,6 +321,11 @@ class Display:
         if self.repeats:
             bar.add_task("further trainings", total=self.repeats, completed=self.repeated)
         return Group(table, Text(self._front_line(), style="dim"), bar) if self.trained else Group(table, bar)
+
+
+def _printable(text: str) -> str:
+    """One line without control characters, whatever is in a reason."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _trained(session: Session) -> list[Mapping[str, Any]]:
@@ -312,7 +374,7 @@ class Reading:
         if spent < _AT_ONCE_S:
             return
         text = f"{what}: {done}/{of}" + (f", {duration(spent / here * (of - done))} to go" if here else "")
-        if self.console.is_terminal:
+        if renews(self.console):
             self.console.print(text, end="\n" if done == of else "\r", highlight=False)
         elif done == of or int(10 * done / max(1, of)) > self.said:
             self.said = int(10 * done / max(1, of))

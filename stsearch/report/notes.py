@@ -91,10 +91,12 @@ def trial_note(
     if CONTINUES in attributes:
         parts.append(f"Takes up the training of trial {attributes[CONTINUES]}, which is part of these figures.")
     if TRACE in attributes:
-        parts.append(f"Trace: `{shlex.join(['tensorboard', '--logdir', str(Path(attributes[TRACE]).parents[1])])}`")
+        parts.append(
+            f"Trace: `{shlex.join(['stsearch', 'profile', '--open', str(Path(attributes[TRACE]).parents[1])])}`"
+        )
     where = shlex.join(["stsearch", "profile", f"{stored.name}#{number}"])
     place = storage_option(stored.name, shown(stored.url))
-    parts.append(f"Latency, memory and a TensorBoard trace: `{where}{place} --measure` and `--trace DIR`")
+    parts.append(f"Latency, memory and a trace: `{where}{place} --measure` and `--trace DIR`")
     return "\n\n".join(part for part in parts if part)
 
 

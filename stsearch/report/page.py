@@ -351,7 +351,7 @@ class Report:
         return [
             ("its exact cost, stage by stage", profile),
             ("how long it takes here, stage by stage, forward and in training", f"{profile} --measure"),
-            ("a trace for TensorBoard", f"{profile} --trace traces"),
+            ("a trace of the profiler", f"{profile} --trace traces"),
             ("its drawing, for a paper", f"{profile} --draw {shlex.quote(file)}.pdf"),
         ]
 

@@ -48,6 +48,12 @@ def changed(name: str, **values: Any) -> None:
         (["profile"], "name a NETWORK, such as MC3-18"),
         (["profile", "MC3-18", "--summary", "."], "--summary reads a folder of traces and takes no NETWORK"),
         (["profile", "--summary", "nowhere"], "nowhere"),
+        (["profile", "--open", "nowhere"], "no such folder: 'nowhere'"),
+        (["profile", "--open", "."], "no trace (*.pt.trace.json or .gz) below '.'"),
+        (["profile", "MC3-18", "--open", "."], "--open reads a folder of traces and takes no NETWORK; given MC3-18"),
+        (["profile", "--open", ".", "--summary", "."], "give one of them"),
+        (["profile", "MC3-18", "--port", "0"], "there is no --open"),
+        (["profile", "--open", ".", "--port", "70000"], "70000 is not in the range 0<=x<=65535"),
         (["profile", "MC3-18", "--draw", "net.gif"], "'.gif'"),
         (["profile", "MC3-18", "--measure", "--device", "gpu"], "'gpu'"),
         (["profile", "MC3-18", "--measure", "--batch", "0", "--device", "cpu"], "0"),
@@ -100,7 +106,7 @@ def test_a_measurement_as_json() -> None:
 def test_a_trace_and_its_summary() -> None:
     code, text = answer("profile", "MC3-18", "--trace", "traces", "--mode", "forward", *SMALL)
     assert code == 0, text
-    assert "tensorboard --logdir traces" in text
+    assert "stsearch profile --open traces" in text
     code, text = answer("profile", "--summary", "traces")
     assert code == 0, text
     assert "conv" in text

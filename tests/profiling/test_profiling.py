@@ -389,7 +389,7 @@ def test_a_folder_that_cannot_be_written_or_read_is_one_line(tmp_path: Path) -> 
         assert "\n" not in str(caught.value)
 
 
-def _gpu_trace() -> dict[str, Any]:
+def gpu_trace() -> dict[str, Any]:
     """Two steps of one convolution of 400 us on a GPU, as torch 2 writes them."""
     events: list[dict[str, Any]] = []
 
@@ -415,7 +415,7 @@ def test_a_gpu_trace_gives_kernels_and_device_time_to_operators(tmp_path: Path) 
     from stsearch.profiling.trace import _for_tensorboard
 
     raw = tmp_path / "cuda_0.1.pt.trace.json"
-    raw.write_text(json.dumps(_gpu_trace()))
+    raw.write_text(json.dumps(gpu_trace()))
     (tmp_path / "run").mkdir()
     assert _for_tensorboard(raw, tmp_path / "run").name == "cuda_0.1.pt.trace.json.gz"
     (found,) = summarise(tmp_path / "run")
