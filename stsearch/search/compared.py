@@ -21,7 +21,7 @@ def known_name(given: str) -> str:
             raise ValueError(str(error)) from None
         raise ValueError(
             f"unknown network {brief(given)}.{did_you_mean(given, (*NETWORKS, *ZOO))} Allowed: names of the paper's "
-            "and the zoo's networks (docs/zoo.md), a placement such as 3d-3d-2d-2d-2d@18, an architecture id, a JSON file"
+            "and the zoo's networks (docs/zoo.md), a placement such as 3d-3d-2d-2d-2d@18, an id, a JSON file"
         ) from None
     return name_of(network)
 
