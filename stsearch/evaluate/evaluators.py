@@ -187,7 +187,7 @@ class Evaluator:
     """A recipe model (a section of YAML) and ``run(task, on_epoch)``."""
 
     recipe: type[Strict]
-    run: Callable[[Task, OnEpoch], Evaluation | Scored]
+    run: Callable[[Task[Any], OnEpoch], Evaluation | Scored]
     check: Callable[[], None] = _nothing_missing
     """raises ``UserError`` where something that it needs is not installed; called before a study is begun"""
     again: Callable[[Task, int, OnEpoch], Evaluation] | None = None

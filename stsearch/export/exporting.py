@@ -130,7 +130,7 @@ def export(
     except OSError as error:
         raise WorldError(f"cannot write {path}: {error.strerror or error}; nothing is left of it") from None
     except Exception as error:  # of torch's exporters, of any kind: the reason's first line is enough
-        raise ExportFailed(_reason(error, path, part, form)) from None
+        raise ExportFailed(reason(error, path, part, form)) from None
     finally:
         part.unlink(missing_ok=True)
         part.with_name(f"{part.name}.data").unlink(missing_ok=True)
@@ -166,7 +166,8 @@ def _remove(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _reason(error: Exception, path: Path, part: Path, form: str) -> str:
+def reason(error: Exception, path: Path, part: Path, form: str) -> str:
+    """Why ``path``, as ``part``, could not be written, in one line."""
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return f"{path.name} could not be written as {form}: {type(error).__name__}: {text.replace(str(part), str(path))}"

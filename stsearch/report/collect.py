@@ -52,6 +52,7 @@ def report_of(stored: StoredStudy, command: str = "") -> Report:
     return Report(
         pareto=pareto,
         networks=networks,
+        beside_details={one.network.id: details.get(one.network.id, {}) for one in whole.compared},
         states=dict(zip(*(column.tolist() for column in np.unique(stored.states, return_counts=True)), strict=True)),
         wanted=stored.resolved["search"]["trials"],
         effects=effects,
@@ -95,9 +96,11 @@ def _thinned(stored: StoredStudy, pareto: Pareto) -> Pareto:
 
 
 def _details(stored: StoredStudy, pareto: Pareto) -> dict[str, Mapping[str, Any]]:
-    """Architecture to full record, for the front and the paper's networks."""
+    """Architecture to full record, for the front, the paper's networks and those to compare with."""
     halted = [waiting.record for waiting in pareto.waiting if waiting.paper]
-    chosen = {r.architecture: r for r in (*pareto.references, *pareto.front, *halted) if r.trial is not None}
+    beside = [one.record for one in pareto.compared if one.record is not None]
+    shown = (*pareto.references, *pareto.front, *halted, *beside)
+    chosen = {record.architecture: record for record in shown if record.trial is not None}
     found = stored.details(_rows_of(stored, chosen.values()))
     return {**stored.reference_details(), **dict(zip(chosen, found, strict=True))}
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stsearch.report import compared_plot
 from stsearch.report.canvas import svg
 from stsearch.report.charts import Curve, confusion_matrix, learning_curve
+from stsearch.report.compared_text import cells, stands
 from stsearch.report.confidence_text import shown_accuracy
 from stsearch.report.draw import drawing
 from stsearch.report.library import packed, packed_library
@@ -62,7 +64,7 @@ def _context(report: Report) -> dict[str, Any]:
         "front_note": _front_note(report),
         "plots": plots(report),
         "data": _data(report),
-        "drawings": packed(json.dumps({r.architecture: str(_drawing(report, r)) for r in _drawn(report)}).encode()),
+        "drawings": packed(json.dumps(_drawings(report)).encode()),
     }
 
 
@@ -87,10 +89,11 @@ def _front_note(report: Report) -> str:
         if report.complete > MOST
         else ""
     )
+    stars = " A star is a network to compare with, of another space." if compared_plot.stars(pareto) else ""
     halted = " A cross is a network that halving stopped, at the accuracy it had then." if pareto.waiting else ""
     return (
         f"Every point is a trained network; a filled one is on the front{joined}{beaten}. The paper's networks are "
-        f"named; #N is trial N.{halted}{some} Point at a network to see how it is built; a click keeps it."
+        f"named; #N is trial N.{halted}{stars}{some} Point at a network to see how it is built; a click keeps it."
     )
 
 
@@ -105,6 +108,15 @@ def _svg(picture: Any) -> Markup:
 
 def _drawing(report: Report, record: Record) -> Markup:
     return _svg(drawing([record.parsed()], report.clip, report.classes, [record.network]))
+
+
+def _drawings(report: Report) -> dict[str, str]:
+    """Every drawing of the page by the network's id."""
+    own = {record.architecture: str(_drawing(report, record)) for record in _drawn(report)}
+    beside = {one.network.id: one for one in report.pareto.compared if one.network.id not in own}
+    return own | {
+        key: str(_svg(drawing([one.network], report.clip, report.classes, [one.name]))) for key, one in beside.items()
+    }
 
 
 def _drawn(report: Report) -> list[Record]:
@@ -127,13 +139,20 @@ def _data(report: Report) -> dict[str, Any]:
     places = {key: f"stopped early, after epoch {w.epoch}" for key, w in halted.items()}
     places |= {n.record.architecture: n.place for n in report.networks}
     kinds = {kind for record in records.values() for kind in _kinds(record.parsed())}
+    named = {one.network.id: one for one in report.pareto.compared if one.network.id not in records}
+    kinds |= {kind for one in named.values() if isinstance(one.network, Architecture) for kind in _kinds(one.network)}
     return {
         "heads": [head(name) for name in names],
         "networks": {
             key: [r.network, r.trial, places.get(key, "dominated" if r.feasible else "over the budget")]
             + [shown_accuracy(name, r.metrics[name], report.pareto.certainty(r)) for name in names]
             for key, r in records.items()
+        }
+        | {
+            key: [one.name, None, stands(report.pareto, one), *cells(report.pareto, one, names)]
+            for key, one in named.items()
         },
+        "unplaced": [key for key, one in named.items() if not one.placed],
         "kinds": {kind: [*look(kind), ink_on(look(kind)[1])] for kind in sorted(kinds)},
         "groups": GROUPS,
     }

@@ -278,7 +278,8 @@ class Display:
             value: Any = event.get(name)
             return f"{value:.{digits}f}" if value is not None else ""
 
-        trial = "ref" if event["trial"] is None else str(event["trial"])
+        beside = "vs" if event.get("compared") else "ref"
+        trial = beside if event["trial"] is None else str(event["trial"])
         figures = (number(name, digits) for _, name, digits in self.figures)
         return trial, event["network"], number("gmacs", 2), *figures
 
@@ -344,7 +345,7 @@ def _quality(found: Mapping[str, Any]) -> str:
 
 def _who(event: Event) -> str:
     if event["trial"] is None:
-        return f"{event['network']} (reference)"
+        return f"{event['network']} ({'compared with' if event.get('compared') else 'reference'})"
     return f"#{event['trial']} {event['network']}" + (f" (from #{event['continues']})" if "continues" in event else "")
 
 

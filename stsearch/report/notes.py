@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stsearch.report.compared import NOTE
+from stsearch.report.compared_text import HEAD, cells, stands
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.pareto import Pareto
 from stsearch.report.words import plain, seconds, storage_option, table
@@ -144,6 +146,7 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
         "Accuracies here are means over all (n) trainings of a network, values of a trial those of its own evaluation."
         if stored.repeats
         else "",
+        *_compared(pareto),
         *(plain(line) for line in about(pareto)),
         f"Hypervolume {shown_volume(pareto)} up to "
         + ", ".join(metric(name, value) for name, value in pareto.reference_point.items())
@@ -152,6 +155,19 @@ def study_note(stored: StoredStudy, pareto: Pareto) -> str:
         f"{storage_option(stored.name, shown(stored.url))}`",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _compared(pareto: Pareto) -> list[str]:
+    """Networks that ``search.compare_with`` names, and how they stand."""
+    if not pareto.compared:
+        return []
+    metrics = [METRICS[name] for name in pareto.objectives]
+    heads = ["network", *(f"{metric.title} ({metric.unit})" for metric in metrics), "beside the front", "published"]
+    rows = [
+        [one.name, *cells(pareto, one, list(pareto.objectives)), stands(pareto, one), one.published]
+        for one in pareto.compared
+    ]
+    return [f"### {HEAD.capitalize()}", table(heads, rows), f"{NOTE[0].upper()}{NOTE[1:]}."]
 
 
 def _cap(name: str, cap: float) -> str:

@@ -102,6 +102,8 @@ class Report:
     """its ``dominated`` are at most ``MOST``, evenly taken"""
     networks: tuple[Network, ...]
     """the front, cheapest first, then those of the paper that are not on it"""
+    beside_details: Mapping[str, Mapping[str, Any]]
+    """full records of the networks to compare with, by architecture; empty ones where none is kept"""
     states: Mapping[str, int]
     wanted: int
     """networks that the study is to train"""

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from stsearch.errors import UserError
+from stsearch.report.compared import Compared, compared_of
 from stsearch.report.confidence import Certainty, Confidence, confidence_of
 from stsearch.report.learning import Learning, learning_of
 from stsearch.report.learning_text import warnings
@@ -89,6 +90,8 @@ class Pareto:
     """``None`` where no score decides what is trained"""
     confidence: Confidence | None = None
     """how sure it is; ``None`` where nothing is known of the noise"""
+    compared: tuple[Compared, ...] = ()
+    """networks that ``search.compare_with`` names; of the front only where the space holds them"""
     failures: tuple[Ended, ...] = ()
     """the ``failed``, each with its reason"""
     learnt: Lazy[Learning | None] = field(default_factory=lambda: Lazy(lambda: None))
@@ -143,6 +146,14 @@ class Pareto:
         named = {"trial": record.trial, "network": record.network, "architecture": record.architecture}
         return {**named, **record.metrics, **(sure.as_dict() if sure else {})}
 
+    def _beside(self, one: Compared) -> dict[str, Any]:
+        sure = self.certainty(one.record) if one.record else None
+        stands: dict[str, Any] = {"feasible": None, "dominated_by": None, "dominates": None}
+        if one.record:
+            by, over = self.dominated_by(one.record), self.dominates(one.record)
+            stands = {"feasible": one.record.feasible, "dominated_by": by, "dominates": over}
+        return {**one.as_dict(), **(sure.as_dict() if sure else {}), **stands}
+
     def _values(self, records: Any) -> Any:
         return _values(records, self.objectives)
 
@@ -185,6 +196,7 @@ class Pareto:
                 }
                 for r in self.references
             ],
+            "compared": [self._beside(one) for one in self.compared],
         }
 
 
@@ -270,6 +282,7 @@ def pareto_of(stored: StoredStudy) -> Pareto:
     paper = np.intersect1d(stored.find(ARCHITECTURE, list(_PAPER)), stored.complete)
     named = [replace(record, network=_PAPER[record.architecture]) for record in stored.records(paper)]
     order = list(_PAPER.values())
+    named += [record for record in stored.references() if record.architecture in _PAPER]
     halving, screen = halved(stored), screened(stored)
     flow = " (optical flow)" if stored.identity["data"].get("modality") == "flow" else ""
     return Pareto(
@@ -283,7 +296,8 @@ def pareto_of(stored: StoredStudy) -> Pareto:
         pruned=len(stored.rows(State.OVER)),
         front=tuple(front),
         others=Lazy(lambda: tuple(stored.records(np.setdiff1d(stored.complete, kept)))),
-        references=tuple(sorted([*stored.references(), *named], key=lambda r: order.index(r.network))),
+        references=tuple(sorted(named, key=lambda r: order.index(r.network))),
+        compared=compared_of(stored),
         budget=stored.resolved["budget"],
         cost_of=f"target, clip {stored.target_clip}",
         accuracy_of=(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stsearch.errors import UserError, unknown
+from stsearch.report import compared_plot
 from stsearch.report.axes import (
     STYLES,
     SYMBOLS,
@@ -122,6 +123,7 @@ def _matplotlib(
     figure.subplots(1, len(widths), width_ratios=widths)
     ax, panel = figure.axes[0], figure.axes[-1]
     seen = _draw_points(ax, pareto, axes)
+    compared_plot.draw(ax, pareto, axes)
     _keep_within(ax, pareto, axes)
     front = staircase(pareto.front, axes)
     _draw_front(ax, front)
@@ -136,6 +138,7 @@ def _matplotlib(
     _write_title(figure, ax, pareto)
     figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     names = [(name, axes.point(record)) for name, record in _labelled(pareto)]
+    names += compared_plot.names(pareto, axes, ax.get_ylim())
     points = [axes.point(record) for record in _drawn(pareto)]
     labels = place_labels(figure, ax, names, points, lines)
     return figure, labels, paper_labels(figure, panel, beside) if beside else []
@@ -154,7 +157,8 @@ def _keep_within(ax: Axes, pareto: Pareto, axes: FrontAxes) -> None:
 
 def _drawn(pareto: Pareto) -> list[Record]:
     """All networks that are points."""
-    return [*_searched(pareto), *pareto.references, *_halted(pareto)]
+    beside = [one.record for one in compared_plot.stars(pareto) if one.record]
+    return [*_searched(pareto), *pareto.references, *_halted(pareto), *beside]
 
 
 def _halted(pareto: Pareto) -> list[Record]:
@@ -213,6 +217,7 @@ def _write_title(figure: Figure, ax: Axes, pareto: Pareto) -> None:
     front = "the front" if count == 2 else f"the front of {count} objectives"
     some = f" ({_MOST:,} dominated ones drawn)" if len(pareto.dominated) > _MOST else ""
     about = f"{pareto.study}: {pareto.trained:,} networks{some}. Filled: on {front}. Named: the paper's"
+    about += " and those compared with" if pareto.compared else ""
     about += "".join(f"; #{record.trial}: trial {record.trial}" for record in _found(pareto)[:1])
     lines = [*_wrapped(about), *_wrapped(f"accuracy: {pareto.accuracy_of}")]
     if len(figure.axes) == 1:
@@ -297,6 +302,7 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
         line = {"color": "#333333", "shape": "hv"}
         figure.add_scatter(x=xs, y=ys, mode="lines", name="front", line=line, hoverinfo="skip")
     seen = _add_points(figure, pareto, axes)
+    compared_plot.add(figure, pareto, axes)
     if axes.x in pareto.budget:
         cap = scaled(axes.x, pareto.budget[axes.x])
         said = {"annotation_text": f"budget {cap:g}", "annotation_position": "bottom left"}
@@ -304,6 +310,7 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
     drawn, labels, papers = _matplotlib(pareto, axes, size, beside, _NARROW)
     for label in labels:
         annotate(figure, label)
+    compared_plot.add_marks(figure, pareto, axes, drawn.axes[0].get_ylim())
     _lay_out(figure, pareto, axes, drawn.axes[0])
     if beside:
         add_paper(figure, beside, seen, ("x2", "y2"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from stsearch.report.axes import axes_of
+from stsearch.report.compared_text import section as compared
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.effect_tables import HEADS, effect_row
 from stsearch.report.effects_text import cost_unit, parts
@@ -24,7 +25,7 @@ from stsearch.stats.proportions import difference
 
 def sections(report: Report) -> list[Section]:
     """All of them, the question that the study was made for first."""
-    made = (networks, paper, effects, curves, growth, classes, latency, took, lost, onward, provenance)
+    made = (networks, compared, paper, effects, curves, growth, classes, latency, took, lost, onward, provenance)
     return [section for make in made if (section := make(report)) is not None]
 
 

@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from stsearch.report.calibrated_text import about_proxy
+from stsearch.report.compared import NOTE
+from stsearch.report.compared_text import HEAD, cells, stands
 from stsearch.report.confidence import Confidence
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
 from stsearch.report.learning_text import warnings
@@ -43,7 +45,7 @@ def _columns(pareto: Pareto, *, brief: bool) -> list[str]:
 
 
 def print_pareto(pareto: Pareto, console: Console) -> None:
-    """The front and the paper's networks beside it."""
+    """The front, the paper's networks beside it, and those to compare with."""
     columns = _columns(pareto, brief=True)
     console.print(
         f"[bold]{pareto.study}[/bold]: {counted(pareto.trained, 'network')} trained"
@@ -66,12 +68,28 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
     _print_words(pareto, console)
     if pareto.references or any(waiting.paper for waiting in pareto.waiting):
         console.print(_reference_table(pareto, columns))
+    _print_compared(pareto, columns, console)
     _print_failures(pareto, console)
     corner = pareto.reference_point.items()
     point = ", ".join(f"{METRICS[name].head} {METRICS[name].shown(value)}" for name, value in corner)
     console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
     if said := warnings(pareto.learning):
         console.print(f"\nwarning: {' '.join(said)}", style="bold", highlight=False, markup=False)
+
+
+def _print_compared(pareto: Pareto, columns: Sequence[str], console: Console) -> None:
+    """Networks that ``search.compare_with`` names; what others published of them in words alone."""
+    if not pareto.compared:
+        return
+    table = _table(HEAD)
+    for name in ("network", *(METRICS[name].column for name in columns), "beside the front"):
+        left = name in ("network", "beside the front")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for one in pareto.compared:
+        table.add_row(one.name, *cells(pareto, one, columns), escape(stands(pareto, one)))
+    console.print(table)
+    if said := [f"{one.name} {one.published}" for one in pareto.compared if one.printed]:
+        console.print(f"{'; '.join(said)}\n({NOTE})", highlight=False, markup=False)
 
 
 def _print_failures(pareto: Pareto, console: Console) -> None:
@@ -149,7 +167,7 @@ def _trial(record: Record) -> str:
 
 
 def pareto_csv(pareto: Pareto) -> str:
-    """All trained networks as CSV: the front, the dominated, references outside the space."""
+    """All trained networks as CSV: the front, the dominated, references outside the space, those to compare with."""
     out = io.StringIO()
     columns = _columns(pareto, brief=False)
     writer = csv.writer(out, lineterminator="\n")
@@ -157,7 +175,10 @@ def pareto_csv(pareto: Pareto) -> str:
     writer.writerow(["trial", "network", "architecture", *columns, *sure, "place"])
     inside = {record.architecture for record in (*pareto.front, *pareto.dominated)}
     outside = [record for record in pareto.references if record.architecture not in inside]
-    for place, records in (("front", pareto.front), ("dominated", pareto.dominated), ("reference", outside)):
+    inside |= {record.architecture for record in outside}
+    beside = [r for one in pareto.compared if (r := one.record) is not None and r.architecture not in inside]
+    places = (("front", pareto.front), ("dominated", pareto.dominated), ("reference", outside), (HEAD, beside))
+    for place, records in places:
         for record in records:
             name = place if record.feasible else "over budget"
             found = pareto.certainty(record)

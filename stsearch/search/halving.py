@@ -32,6 +32,7 @@ from stsearch.search.session import Session
 from stsearch.search.spec import Study
 from stsearch.search.state import State
 from stsearch.space.architecture import Architecture, parse_placement
+from stsearch.space.blueprint import AnyNetwork
 from stsearch.stats.rungs import Ladder
 
 
@@ -142,7 +143,7 @@ def accuracy_of(study: Study) -> str:
     return next(name for name in study.spec.objectives if name in ACCURACIES)
 
 
-def reference_course(session: Session, architecture: Architecture, note: Callable[[str], None]) -> Course | None:
+def reference_course(session: Session, architecture: AnyNetwork, note: Callable[[str], None]) -> Course | None:
     """A network outside the space is trained whole; its checkpoints are for after an interruption."""
     if session.study.halving is None:
         return None

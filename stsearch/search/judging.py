@@ -14,6 +14,7 @@ import torch
 
 from stsearch.data.cache import Progress
 from stsearch.data.sources import open_data
+from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.accuracy import accuracy, interval, per_class
 from stsearch.evaluate.judge import Judged, Views, as_trained, judge, refuse_strangers
@@ -102,10 +103,7 @@ def judged(
     names: tuple[str, ...] = ()
     for number, weights in enumerate(networks):
         about = weights.about
-        opened = open_data(_recipe(data, weights))
-        refuse_strangers(opened.classes, about)  # before hours of decoding
-        loaded = opened.load(about.frames, about.size, progress)
-        seen = as_trained(loaded, about, split)
+        seen = seen_by(weights, data, split, progress)
         label = f"{about.network}, network {number + 1} of {len(networks)}, views"
         told = partial(progress, label)
         found.append(
@@ -128,6 +126,13 @@ def judged(
         tuple(found[0].labels.tolist()),
         found[0].logits,
     )
+
+
+def seen_by(weights: Weights, data: AskedData, split: str, progress: Progress) -> ClipData:
+    """The videos of ``data`` as the network of ``weights`` was trained to see them; ``UserError`` for strange ones."""
+    about, opened = weights.about, open_data(_recipe(data, weights))
+    refuse_strangers(opened.classes, about)  # before hours of decoding
+    return as_trained(opened.load(about.frames, about.size, progress), about, split)
 
 
 def _recipe(data: AskedData, weights: Weights) -> Strict:

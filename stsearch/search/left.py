@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stsearch.search.spec import Study
-from stsearch.space.blueprint import ClipShape, scaled
+from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import network_cost
+from stsearch.space.narrow import scaled
 from stsearch.space.published import NETWORKS
 
 _FEWEST = 4

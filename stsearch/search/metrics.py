@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stsearch.evaluate.results import ACCURACIES as ACCURACIES
 from stsearch.evaluate.results import ALWAYS as ALWAYS
 from stsearch.evaluate.results import OF_PAIRS as OF_PAIRS
 from stsearch.registry import Registry
-from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.cost import COSTS, Counted
 
@@ -21,8 +20,9 @@ if TYPE_CHECKING:
     from stsearch.profiling.device import Setting
 
 Direction = Literal["maximize", "minimize"]
-Measure = Callable[[Architecture, ClipShape, int, "Setting"], float]
-"""Of the target, its clip, its classes, and how it is to be measured"""
+Measure = Callable[[Any, ClipShape, int, "Setting"], float]
+"""Of the target (an architecture, or a network of the zoo to compare with), its clip, its classes, and how it is to be
+measured"""
 
 
 @dataclass(frozen=True)

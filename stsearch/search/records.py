@@ -18,6 +18,7 @@ from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, LABELS, NE
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.packed import split
 from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import AnyNetwork
 from stsearch.space.published import name_of
 
 
@@ -52,14 +53,12 @@ def told(evaluation: Evaluation | Scored, objectives: Iterable[str]) -> Evaluati
     return evaluation
 
 
-def describe(architecture: Architecture, costs: Mapping[str, float]) -> dict[str, Any]:
-    """Attributes that are known before training."""
-    return {
-        NETWORK: name_of(architecture),
-        "placement": architecture.placement,
-        "depths": list(architecture.depths),
-        **costs,
-    }
+def describe(architecture: AnyNetwork, costs: Mapping[str, float]) -> dict[str, Any]:
+    """Attributes that are known before training; a network of the zoo has no placement."""
+    placed = {}
+    if isinstance(architecture, Architecture):
+        placed = {"placement": architecture.placement, "depths": list(architecture.depths)}
+    return {NETWORK: name_of(architecture), **placed, **costs}
 
 
 def outcome(evaluation: Evaluation | Scored, flops: int, device: torch.device) -> dict[str, Any]:

@@ -183,9 +183,13 @@ class HardBudget(BaseSampler):
             choices = ()
         return Proposal(choices, alike, len(seen), notes)
 
+    def seen(self, trials: Sequence[FrozenTrial]) -> set[str]:
+        """Networks that are not to be proposed again, by their ids."""
+        return self._tried.of(trials)
+
     def begun(self, trials: Sequence[FrozenTrial]) -> int:
-        """Networks that are not to be proposed again."""
-        return len(self._tried.of(trials))
+        """How many these are."""
+        return len(self.seen(trials))
 
     def free(self, proposal: Proposal, trials: Sequence[FrozenTrial], *, any_of_them: bool) -> Architecture | None:
         """A network of ``proposal`` that nobody has begun; ``None`` where it is to be made again."""

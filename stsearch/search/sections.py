@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from stsearch.errors import UserError, unknown
 from stsearch.evaluate.evaluators import LookedAt, ScoreName
 from stsearch.schema import Strict
+from stsearch.search.compared import known_name
 from stsearch.search.samplers import SAMPLERS
 from stsearch.space.published import find_network
 
@@ -77,8 +78,18 @@ class Search(Strict):
     start_with: Literal["none", "paper", "paper-all", "balanced"] | list[str] = "paper"
     """what is trained first: nothing, the networks of the paper, also those over the budget, these and a balanced part
     of the space, or networks by name"""
+    compare_with: list[Annotated[str, AfterValidator(known_name)]] = []
+    """networks to show beside the study's, of the paper, the zoo or by placement: trained as the study's are, never on
+    its front unless the space holds them; may be added later"""
     screen: Screen | None = None
     """a score that a network must pass before it is trained"""
+
+    @field_validator("compare_with")
+    @classmethod
+    def _once(cls, given: list[str]) -> list[str]:
+        if twice := [name for name in dict.fromkeys(given) if given.count(name) > 1]:
+            raise ValueError(f"names a network once; given twice: {', '.join(twice)}")
+        return given
 
     @field_validator("sampler")
     @classmethod

@@ -48,6 +48,7 @@ from stsearch.search.stored_repeats import Repeat, audit_repeats
 from stsearch.search.tally import Tally
 from stsearch.search.workers import Silence
 from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import AnyNetwork
 from stsearch.space.cost import COSTS, network_cost
 from stsearch.space.table import CostTable
 
@@ -100,8 +101,8 @@ class Session:
         """Classes of the target: of its classifier, and so of its cost."""
         return self.study.spec.target.classes or len(self.data.classes)
 
-    def costs(self, architecture: Architecture) -> dict[str, float]:
-        """The target's costs of any architecture."""
+    def costs(self, architecture: AnyNetwork) -> dict[str, float]:
+        """The target's costs of any network."""
         total = network_cost(architecture, self.study.target_clip(), self.classes).total
         return {name: measure(total) for name, measure in COSTS.items()}
 
@@ -117,7 +118,7 @@ class Session:
         self.data = resident(self.data, self.device, share)
         return self.data.residence.text if self.data.residence else ""
 
-    def measured(self, architecture: Architecture) -> dict[str, float]:
+    def measured(self, architecture: AnyNetwork) -> dict[str, float]:
         """The target's latency and memory on this device, where the study asks for them."""
         if not self.study.measured:
             return {}
@@ -170,14 +171,14 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     )  # fmt: skip
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
-    sampler.start = [a for a in start if over_too or sampler.keeps(a)]
+    named = study.compared_inside()
+    sampler.start = [*named, *(a for a in start if a not in named and (over_too or sampler.keeps(a)))]
     if search.sampler == "auto":
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
     if search.start_with == "balanced":
         sampler.balance()
-    if isinstance(search.start_with, list) and len(sampler.start) < len(start):
-        over = ", ".join(a.id for a in start if not sampler.keeps(a))
-        raise UserError(f"search.start_with: over the budget {study.hard_budget}: {over}")
+    if isinstance(search.start_with, list) and (over := [a.id for a in start if not sampler.keeps(a)]):
+        raise UserError(f"search.start_with: over the budget {study.hard_budget}: {', '.join(over)}")
     if not sampler.satisfiable():
         raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {study.hard_budget}")
     return sampler
@@ -321,15 +322,19 @@ def standing(session: Session, trials: Sequence[FrozenTrial] | None = None) -> S
     trials = session.trials() if trials is None else trials
     tally = session.tally
     running = tally.add(trials, session.first)
+    screened, stopped = tally.count(State.SCREENED), tally.stopped(trials)
+    begun = tally.count(State.COMPLETE) + running + stopped
+    named = session.study.compared_inside()
+    left = [a for a in named if a.id not in session.sampler.seen(trials)]
     return Standing(
         complete=tally.count(State.COMPLETE),
         running=running,
-        stopped=tally.stopped(trials),
-        screened=(screened := tally.count(State.SCREENED)),
+        stopped=stopped,
+        screened=screened,
         failed=tally.count(State.FAILED),
         failing=tally.failing,
         pruning=tally.pruning,
-        wanted=wanted(session.study, session.sampler, screened),
+        wanted=max(wanted(session.study, session.sampler, screened), begun + len(left) if named else 0),
     )
 
 
@@ -342,7 +347,7 @@ def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
     return min(asked, sampler.feasible + over - screened)
 
 
-def open_reference(session: Session) -> tuple[str, Architecture] | None:
+def open_reference(session: Session) -> tuple[str, AnyNetwork] | None:
     """A reference that nobody has trained or is training, if there is one."""
     references = session.study.references()
     known = session.optuna_study.user_attrs if references else {}

@@ -17,6 +17,7 @@ from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.registry import Registry
 from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
+from stsearch.search.compared import compared_faults, too_small
 from stsearch.search.engines import ENGINES, Engine, remote_faults
 from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
 from stsearch.search.overrides import apply_overrides
@@ -25,10 +26,11 @@ from stsearch.search.sections import Measure, Search, Target, keys_inside
 from stsearch.search.sections import Proxy as Proxy
 from stsearch.search.sections import Screen as Screen
 from stsearch.space.architecture import Architecture
-from stsearch.space.blueprint import ClipShape
+from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.cost import COSTS
 from stsearch.space.published import NETWORKS, PAPER_LAYERS, PLACEMENTS, find_network
 from stsearch.space.search_space import SearchSpace, load_space
+from stsearch.space.zoo import find_any
 
 
 class StudySpec(Strict):
@@ -166,12 +168,24 @@ class Study:
         """Further trainings that ``search.repeat`` asks for, by architecture id."""
         return {find_network(name).id: count for name, count in self.spec.search.repeat.items()}
 
-    def references(self) -> dict[str, Architecture]:
-        """The paper's networks that no placement space contains, beside those that this one does."""
+    @property
+    def compared(self) -> dict[str, AnyNetwork]:
+        """Networks that ``search.compare_with`` names."""
+        return {name: find_any(name) for name in self.spec.search.compare_with}
+
+    def compared_inside(self) -> list[Architecture]:
+        """Those of them that the space holds: they are trials like its others."""
+        found = self.compared.values()
+        return [network for network in found if isinstance(network, Architecture) and network in self.space]
+
+    def references(self) -> dict[str, AnyNetwork]:
+        """Networks outside the space that are trained beside its own: R2D of the paper, and those to compare with."""
+        clip = self.proxy_clip()
+        beside = {n: a for n, a in self.compared.items() if a not in self.space and not too_small(a, clip)}
         if self.spec.search.start_with not in ("paper", "paper-all", "balanced"):
-            return {}
+            return beside
         layers = [n for n in PAPER_LAYERS if any(NETWORKS[f"{p}-{n}"] in self.space for p in PLACEMENTS)]
-        return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers}
+        return {f"R2D-{n}": NETWORKS[f"R2D-{n}"] for n in layers} | beside
 
 
 def _section(registry: Registry[Any], data: dict[str, Any], key: str) -> tuple[Strict | None, list[str]]:
@@ -346,6 +360,8 @@ def study_from_data(
         parse_url(spec.storage)
     study = Study(spec, plain_name(spec.name or default_name, source), space, source, frozenset(data["evaluate"]))
     study.start_networks()
+    if faults := compared_faults(study.compared, study.target_clip(), study.proxy_clip()):
+        raise SpecError(source, faults)
     return study
 
 

@@ -61,6 +61,7 @@ from stsearch.search.traces import keep_trace
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
 from stsearch.search.unfinished import finished_trainings, keep_training
 from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import AnyNetwork
 from stsearch.space.cost import network_cost
 from stsearch.space.published import name_of
 
@@ -261,7 +262,7 @@ def _trace(
         persist(session, partial(trial.set_user_attr, TRACE, path))
 
 
-def _measured(session: Session, architecture: Architecture) -> dict[str, float]:
+def _measured(session: Session, architecture: AnyNetwork) -> dict[str, float]:
     """What a study wants measured of the target, before training; ``EvaluationFailed`` if that cannot be."""
     try:
         return session.measured(architecture)
@@ -270,12 +271,19 @@ def _measured(session: Session, architecture: Architecture) -> dict[str, float]:
 
 
 def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float]) -> None:
-    """A network over a measured cap is not trained; ``start_with: paper-all`` asks for its own all the same."""
+    """A network over a measured cap is not trained, but one that is asked for all the same."""
     over = {name: value for name, value in session.excess(costs).items() if name in measured_names() and value > 0}
-    if over and not (session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)):
+    if over and not _is_asked(session, trial):
         budget = session.study.spec.budget
         said = ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)
         raise optuna.TrialPruned(f"not trained: {said}")
+
+
+def _is_asked(session: Session, trial: optuna.Trial) -> bool:
+    """Whether a trial's network is trained whatever it costs: for ``start_with: paper-all`` and ``compare_with``."""
+    if trial.user_attrs[ARCHITECTURE] in {network.id for network in session.study.compared_inside()}:
+        return True
+    return session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)
 
 
 def _is_start(session: Session, trial: optuna.Trial) -> bool:
@@ -292,7 +300,7 @@ def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation | Scor
 
 def _evaluate(
     session: Session,
-    architecture: Architecture,
+    architecture: AnyNetwork,
     on_epoch: OnEpoch,
     course: Course | None,
     place: tuple[optuna.Trial, Callable[[Callable[[], None]], None]] | None = None,
@@ -320,7 +328,7 @@ def _evaluate(
         return told(EVALUATORS[study.spec.evaluate.name].run(task, on_epoch), study.spec.objectives), flops
 
 
-def check_count(session: Session, architecture: Architecture) -> int:
+def check_count(session: Session, architecture: AnyNetwork) -> int:
     """FLOPs of the target as torch counts them; ``EvaluationFailed`` if they are not twice the closed form."""
     clip = session.study.target_clip()
     closed = 2 * network_cost(architecture, clip, session.classes).total.macs
@@ -330,7 +338,7 @@ def check_count(session: Session, architecture: Architecture) -> int:
     return counted
 
 
-def _claim_reference(session: Session) -> tuple[str, Architecture] | None:
+def _claim_reference(session: Session) -> tuple[str, AnyNetwork] | None:
     """Take a reference to train, if one is open; the caller holds the lock."""
     found = open_reference(session)
     if found is not None:
@@ -345,10 +353,11 @@ def _beat(session: Session, name: str) -> None:
     session.optuna_study.set_user_attr(REFERENCE + name, running)
 
 
-def _train_reference(session: Session, name: str, architecture: Architecture, emit: Emit) -> None:
+def _train_reference(session: Session, name: str, architecture: AnyNetwork, emit: Emit) -> None:
     """Train a network outside the space and keep its record with the study."""
     costs = session.costs(architecture)
     about: Event = {"trial": None, "network": name, ARCHITECTURE: architecture.id, **costs}
+    about["compared"] = name in session.study.compared
     emit({"event": "start", **about})
     key = REFERENCE + name
     report = reporter(about, emit)
@@ -359,7 +368,8 @@ def _train_reference(session: Session, name: str, architecture: Architecture, em
             _beat(session, name)
 
     try:
-        costs |= _measured(session, architecture)
+        with own_failures():
+            costs |= _measured(session, architecture)
         about |= costs
         course = reference_course(session, architecture, partial(_note, emit))
         evaluation, flops = _evaluate(session, architecture, on_epoch, course)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from stsearch.errors import UserError
 from stsearch.space.architecture import GROUPS, Architecture
 from stsearch.space.kinds import KINDS, STEMS
+from stsearch.space.narrow import narrowed, scaled
 from stsearch.space.ops import (
     Act,
     Concat,
@@ -141,11 +142,17 @@ class Definition:
     """paper, and the public code that fixes the integers"""
     foreign: tuple[Naming, ...] = ()
     """how published checkpoints name its weights"""
+    width: float = 1.0
+    """share of the channels that every layer keeps"""
 
     @property
     def id(self) -> str:
-        """Its name, as an architecture has an id."""
-        return self.name
+        """Its name, as an architecture has an id; with the width where that is not the usual one."""
+        return self.name if self.width == 1.0 else f"{self.name}@w{self.width!r}"
+
+    def scaled(self, width: float) -> Definition:
+        """The same network with ``width`` times as many channels in every layer."""
+        return replace(self, width=self.width * width)
 
 
 KINETICS_MEAN, KINETICS_STD = (110.2008, 100.63983, 95.99475), (58.14765, 56.46975, 55.332195)
@@ -167,11 +174,6 @@ class Naming:
 
 AnyNetwork = Architecture | Definition
 """Whatever has a blueprint."""
-
-
-def scaled(channels: int, width: float) -> int:
-    """Channels at a width multiplier, rounded, at least 1."""
-    return max(1, round(channels * width))
 
 
 @lru_cache(maxsize=4096)
@@ -238,11 +240,27 @@ def blueprint(architecture: AnyNetwork, clip: ClipShape, classes: int) -> Bluepr
     if classes < 1:
         raise UserError(f"classes is at least 1; given {classes}")
     if isinstance(architecture, Definition):
-        return architecture.plan(clip, classes)
+        plan = architecture.plan(clip, classes)
+        return plan if architecture.width == 1.0 else at_width(plan, clip.channels, architecture.width)
     a = architecture
     stem = Group(GROUPS[0], (a.stem,), (stem_unit(a.stem, clip, a.width),))
     stages = [Group(GROUPS[i], kinds, stage_units(i, kinds, a.block, a.width)) for i, kinds in enumerate(a.stages, 1)]
     return Blueprint((stem, *stages), head_ops(a.block, a.width, classes))
+
+
+def at_width(plan: Blueprint, channels: int, width: float) -> Blueprint:
+    """``plan``, which clips of so many ``channels`` enter, with ``width`` times as many channels in every layer."""
+    leaving, groups = {CLIP: channels}, []
+    for group, inputs in zip(plan.groups, plan.inputs, strict=False):
+        inside, units = sum(leaving[name] for name in inputs), []
+        for unit in group.units:
+            beside = unit.shortcut and narrowed(unit.shortcut, inside, width)[0]
+            main, inside = narrowed(unit.main, inside, width)
+            units.append(Unit(main, beside))
+        leaving[group.name] = inside
+        groups.append(replace(group, units=tuple(units)))
+    head, _ = narrowed(plan.head, sum(leaving[name] for name in plan.inputs[-1]), width)
+    return replace(plan, groups=tuple(groups), head=head)
 
 
 def with_stem(plan: Blueprint, least: int) -> Blueprint:

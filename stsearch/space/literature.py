@@ -16,7 +16,8 @@ from importlib.resources import files
 from stsearch.errors import UserError, unknown
 from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.cost import network_cost
-from stsearch.space.zoo import find_any
+from stsearch.space.published import NETWORKS, PUBLISHED
+from stsearch.space.zoo import ZOO, find_any
 
 TABLES = {
     "kinetics": "Kinetics-400, against I3D (slides, after Tran et al., CVPR 2018, table 4)",
@@ -91,6 +92,41 @@ def published(table: str) -> tuple[Published, ...]:
     if table not in TABLES:
         raise UserError(unknown("table", table, TABLES))
     return tuple(_zoo()) if table == "zoo" else tuple(_slides(table))
+
+
+@dataclass(frozen=True)
+class Printed:
+    """An accuracy that others published of a network."""
+
+    top1: float
+    """per cent, of videos"""
+    dataset: str
+    pretrain: str
+    source: str
+
+    @property
+    def said(self) -> str:
+        """``73.3 % on Kinetics-400``; with what came before, where that is not nothing."""
+        before = "" if self.pretrain in ("", "none") else f" after {self.pretrain}"
+        return f"{self.top1:.1f} % on {self.dataset.removesuffix(' val')}{before}"
+
+
+_PAPER_CLIP = 16
+"""Frames of the paper's table that stand for its networks"""
+
+
+@cache
+def printed_of(network: AnyNetwork) -> Printed | None:
+    """What is published of ``network``: by the paper, else the first of the zoos' rows, without pre-training if any."""
+    for result in PUBLISHED:
+        if NETWORKS[result.network] == network and result.frames == _PAPER_CLIP:
+            return Printed(result.video_top1, "Kinetics-400", "none", "Tran et al., CVPR 2018, Table 2")
+    found = [
+        Printed(row.top1, row.dataset, row.pretrain, row.source)
+        for row in published("zoo")
+        if row.top1 is not None and row.dataset.startswith("Kinetics-400") and [n for n, _ in row.counted] == [network]
+    ]
+    return min(found, key=lambda one: one.pretrain != "none", default=None)
 
 
 def main_dataset(table: str) -> str:
@@ -182,7 +218,4 @@ def _ours(row: dict[str, str]) -> tuple[Seen, ...]:
 
 @cache
 def _known() -> frozenset[str]:
-    from stsearch.space.published import NETWORKS
-    from stsearch.space.zoo import ZOO
-
     return frozenset((*NETWORKS, *ZOO))

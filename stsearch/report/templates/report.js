@@ -66,7 +66,7 @@
     const pairs = [["", ""], ...data.heads.map((title, number) => [title, figures[number]])];
     pairs[0] = trial === null ? ["reference", "outside the space"] : ["trial", trial];
     for (const [title, text] of [...pairs, ["place", place]]) list.append(element("dt", title), element("dd", text));
-    about.append(element("h2", name), strip(id), list);
+    about.append(element("h2", name), ...(data.unplaced.includes(id) ? [] : [strip(id)]), list);
     const picture = element("div", undefined, { class: "drawing" });
     const steps = element("p", undefined, { class: "steps screen" });
     for (const [text, step] of [["\u2190 cheaper", -1], ["dearer \u2192", 1]]) {
