@@ -16,7 +16,7 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) docs
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 	$(MAKE) test-nni
 
 # The bridge to NNI, in a layer over .venv that holds NNI and what its pins hold back.
@@ -36,7 +36,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,docs,postgres,mysql,flow,export,slurm]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,docs,postgres,mysql,flow,export,slurm,ray]'
 	touch $@
 
 $(NNI)/.done: $(VENV)/.test constraints-nni.txt

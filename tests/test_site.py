@@ -18,7 +18,7 @@ from stsearch.cli import main
 from stsearch.data.sources import DATASETS
 from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.whole import WholeRecipe
-from stsearch.search.engines import SlurmEngine
+from stsearch.search.engines import RayEngine, SlurmEngine
 from stsearch.search.metrics import METRICS
 from stsearch.search.spec import StudySpec
 from stsearch.space.search_space import SpaceSpec
@@ -84,6 +84,7 @@ MODELS = [
     SpaceSpec,
     WholeRecipe,
     SlurmEngine,
+    RayEngine,
     *(DATASETS[name].recipe for name in DATASETS),
     *(EVALUATORS[name].recipe for name in EVALUATORS if name != "replay"),
 ]

@@ -26,7 +26,7 @@ from stsearch.evaluate.evaluators import EVALUATORS
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import OF_OPTIMIZERS, TrainRecipe
 from stsearch.evaluate.whole import WholeRecipe
-from stsearch.search.engines import SlurmEngine
+from stsearch.search.engines import RayEngine, SlurmEngine
 from stsearch.search.metrics import METRICS
 from stsearch.search.spec import StudySpec
 from stsearch.space.search_space import SpaceSpec
@@ -196,9 +196,10 @@ def yaml_page() -> str:
         parts += [f"### `{_title(model)}` {{ #{_anchor(model)} }}", _about(model), _section(model)]
     parts += [
         "## Engine",
-        "The section `engine` of a Slurm cluster has further keys (see [several machines](../several-machines.md)).",
+        "The section `engine` of a cluster has further keys (see [several machines](../several-machines.md)).",
     ]
-    parts += ["### `engine: {name: slurm}` { #engine-slurm }", _about(SlurmEngine), _section(SlurmEngine)]
+    for name, recipe in (("slurm", SlurmEngine), ("ray", RayEngine)):
+        parts += [f"### `engine: {{name: {name}}}` {{ #engine-{name} }}", _about(recipe), _section(recipe)]
     keys = tuple(OF_OPTIMIZERS["muon"])
     parts += [
         "### What each optimiser takes by default",

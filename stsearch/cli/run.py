@@ -71,27 +71,27 @@ def worked(
 
     from stsearch.report.live import Display, Reading
     from stsearch.report.planned import what_it_settles
+    from stsearch.search.clusters import cluster_of
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.left import left_over
     from stsearch.search.patience import reopened
     from stsearch.search.place import shown
     from stsearch.search.session import open_session
-    from stsearch.search.slurm import check_installed, run_jobs
     from stsearch.search.storage import still_there
     from stsearch.search.workers import at_work
 
-    place, here = chosen.storage_url, chosen.spec.engine.here
-    if not here:
-        check_installed()
+    place = chosen.storage_url
+    cluster = cluster_of(chosen)
     session = reopened(place, lambda: open_session(chosen, Reading(quiet), retry_failed=retry_failed))
-    workers = worker_count(chosen)
+    workers = cluster.count(chosen) if cluster else worker_count(chosen)
+    where = cluster.title if cluster else session.device
     notes = Console(stderr=True, quiet=quiet)
     for note in (*session.data.notes, *_of_span(session)):
         _note(notes, note)
     notes.print(
         f"study {chosen.name}: space {chosen.space.name} ({chosen.space.size:,} networks), sampler "
-        f"{session.sampler.name}, {workers} worker{'s' * (workers > 1)} on {session.device if here else 'Slurm'}, "
+        f"{session.sampler.name}, {workers} worker{'s' * (workers != 1)} on {where}, "
         f"storage {shown(place)}",
         highlight=False,
         markup=False,
@@ -110,7 +110,7 @@ def worked(
         _note(notes, said)
     display = reopened(place, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
-        (run_engine if here else run_jobs)(chosen, session, display.emit)
+        (cluster.run if cluster else run_engine)(chosen, session, display.emit)
 
 
 def _of_span(session: Session) -> list[str]:

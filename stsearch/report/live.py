@@ -164,6 +164,9 @@ class Display:
         if kind == "others":
             self._follow_others()
             return
+        if kind == "joined":
+            self.crew.add(event["worker"])
+            return
         key = event["network"]
         if kind == "start":
             self.stopped.discard(event["architecture"])

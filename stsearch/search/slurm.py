@@ -5,7 +5,6 @@ All that the jobs share is in the study's storage, so the process that submitted
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,17 +14,12 @@ from typing import TYPE_CHECKING, Any
 from stsearch.errors import UserError, WorldError
 from stsearch.hiding import safe
 from stsearch.interrupt import check, flagged, pause
-from stsearch.search.attributes import REFERENCE
-from stsearch.search.engine import run
 from stsearch.search.engines import SlurmEngine
-from stsearch.search.joining import joined
-from stsearch.search.patience import persist, reopened
+from stsearch.search.patience import persist
 from stsearch.search.place import study_folder
-from stsearch.search.reading import read_study
-from stsearch.search.repeats import repeats_running
-from stsearch.search.session import Session, open_session, standing
+from stsearch.search.remote import Worker, trainings_left
+from stsearch.search.session import Session
 from stsearch.search.spec import Study
-from stsearch.search.state import State
 from stsearch.search.training import Emit, Event
 
 if TYPE_CHECKING:
@@ -37,24 +31,15 @@ _TAIL = 5
 """lines of a failed job's log that are shown"""
 
 
-def check_installed() -> None:
-    """``UserError`` that says what to install."""
-    if importlib.util.find_spec("submitit") is None:
-        raise UserError("engine slurm needs submitit: pip install 'stsearch[slurm]'")
-
-
 @dataclass(frozen=True)
-class Worker:
-    """What a job does: it works for the study until that is complete. Queued again, it does the same."""
+class Job:
+    """What a job does. Queued again, it does the same."""
 
-    study: str
-    url: str
+    worker: Worker
 
     def __call__(self) -> None:
         """In the job."""
-        chosen = joined(read_study(self.study, self.url))
-        session = reopened(self.url, lambda: open_session(chosen, lambda *_: None))
-        run(chosen, session, _log)
+        self.worker(_log)
 
     def checkpoint(self) -> Any:
         """Asked by submitit before the time limit, and where the job must make room for another."""
@@ -75,10 +60,9 @@ def _log(event: Event) -> None:
 def run_jobs(study: Study, session: Session, emit: Emit) -> None:
     """Submit ``engine.workers`` jobs and follow them to the end of the study; ``emit`` hears how they are.
 
-    After Ctrl-C the jobs are cancelled. Raises ``UserError`` without submitit or Slurm, and ``WorldError`` where all
+    After Ctrl-C the jobs are cancelled. Raises ``UserError`` without Slurm, and ``WorldError`` where all
     jobs have ended and the study is not complete.
     """
-    check_installed()
     engine = study.spec.engine
     assert isinstance(engine, SlurmEngine)
     folder = study_folder(study.storage_url, study.name, "jobs")
@@ -91,18 +75,8 @@ def run_jobs(study: Study, session: Session, emit: Emit) -> None:
             for job in jobs:
                 job.cancel(check=False)
             raise
-    left = persist(session, partial(_left, session))
-    if left:
+    if left := persist(session, partial(trainings_left, session)):
         raise WorldError(f"all jobs have ended, and {left:,} trainings are left{_why(jobs)}")
-
-
-def _left(session: Session) -> int:
-    """Trainings that nobody has finished, those of jobs that are gone too."""
-    now = standing(session)
-    known = session.optuna_study.user_attrs
-    outside = [known.get(REFERENCE + name, {}).get("state") for name in session.study.references()]
-    waiting = sum(state not in (State.COMPLETE, State.FAILED) for state in outside)
-    return now.open + now.running + repeats_running(session) + waiting
 
 
 def _submitted(engine: SlurmEngine, folder: Path, worker: Worker) -> Sequence[submitit.Job[Any]]:
@@ -120,7 +94,7 @@ def _submitted(engine: SlurmEngine, folder: Path, worker: Worker) -> Sequence[su
     else:
         executor.update_parameters(timeout_min=engine.minutes)
     with executor.batch():
-        return [executor.submit(worker) for _ in range(engine.workers)]
+        return [executor.submit(Job(worker)) for _ in range(engine.workers)]
 
 
 def _named(jobs: Sequence[submitit.Job[Any]]) -> str:

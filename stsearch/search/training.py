@@ -35,8 +35,8 @@ _LAST_BEAT_S = 5.0
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
-"""Receives ``{"event": KIND, ...}``: clips, start, epoch, done, stopped, screened, pruned, failed or note; those of a
-repeat have ``again``, which of the study's repeats it is."""
+"""Receives ``{"event": KIND, ...}``: clips, start, epoch, done, stopped, screened, pruned, failed, note, or joined of a
+worker elsewhere; those of a repeat have ``again``, which of the study's repeats it is."""
 
 
 def reporter(about: Event, emit: Emit) -> OnEpoch:

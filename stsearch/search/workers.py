@@ -99,7 +99,12 @@ class Crew:
 
     def __init__(self) -> None:
         self._pids = {os.getpid()}
+        self._elsewhere: list[object] = []
         self.look()
+
+    def add(self, worker: object) -> None:
+        """One that works for this process on any machine."""
+        self._elsewhere.append(worker)
 
     def look(self) -> None:
         """Take note of those that are there now."""
@@ -107,7 +112,8 @@ class Crew:
 
     def has(self, worker: object) -> bool:
         """Whether the process ``this_worker`` described is one of them."""
-        return isinstance(worker, dict) and worker.get("host") == _host() and worker.get("pid") in self._pids
+        here = isinstance(worker, dict) and worker.get("host") == _host() and worker.get("pid") in self._pids
+        return here or worker in self._elsewhere
 
 
 def surely_alive(worker: object) -> bool:
