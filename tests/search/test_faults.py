@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.slow
     ],
     ids=["workers", "connections"],
 )
-def test_nothing_is_lost_or_trained_twice(plan: str, said: object, database: str, tmp_path: Path) -> None:
+def test_nothing_is_lost_or_trained_twice(plan: str, said: Collection[str], database: str, tmp_path: Path) -> None:
     if "cut" in plan and database.startswith("sqlite"):
         pytest.skip("a file has no connections that somebody else can cut")
     Path("plan.yaml").write_text(plan)
