@@ -177,6 +177,8 @@ class Task(Generic[NetworkT]):
     """is given every one of several trainings as soon as it has ended"""
     shelf: Shelf | None = None
     """where plain trainings are put away in the middle; ``None``: nowhere"""
+    precise: Callable[[str], None] = lambda text: None
+    """hears what the precision of a training comes to on this device"""
 
 
 def _nothing_missing() -> None: ...
@@ -247,6 +249,7 @@ def trainer_of(
         device=task.device,
         on_step=on_step,
         world=task.world,
+        note=task.precise,
     )
 
 

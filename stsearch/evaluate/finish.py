@@ -26,6 +26,7 @@ from stsearch.evaluate.train import EvaluationFailed, Trainer
 from stsearch.evaluate.warm import Start
 from stsearch.evaluate.weights import About, Weights, write_weights, write_whole
 from stsearch.nets.tensors import load_torch
+from stsearch.profiling.allocator import keep_memory
 from stsearch.texts import read_json
 
 CHECKPOINT, WEIGHTS, RECORD, SCALARS, LOCK = "checkpoint.pt", "weights.pt", "record.json", "tensorboard", ".lock"
@@ -75,6 +76,8 @@ def train_whole(task: Task[Any], folder: Path, about: About, start: Start | None
     it cannot be written, ``EvaluationFailed`` with the reason where training cannot go on.
     """
     _refuse_too_many(task)
+    keep_memory(task.device)
+    task = replace(task, precise=heard.note if task.world.first else task.precise)
     if not task.world.first:
         return _followed(task, about)
     with _own(folder):

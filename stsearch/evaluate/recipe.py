@@ -110,7 +110,8 @@ class LoopRecipe(Strict, ABC):
     views: Literal[10, 30] = 10
     """30: each of 10 clips at three crops along the longer side; 10: ``video_clips`` clips, the middle of each"""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """``auto``: bf16 autocast on a GPU that has it, else fp32"""
+    """``auto``: bf16 on a GPU that has it; of a study that is begun on a CPU, bf16 if that is faster there; else fp32.
+    A convolution that a CPU computes wrong in bf16 is computed in fp32"""
     trace: Literal["none", "best", "all"] = "none"
     """traces of the profiler, for `profile --open`: of every network, or of those on the front when they are trained"""
     resident_share: Annotated[float, Field(ge=0, le=1)] = RESIDENT_SHARE

@@ -69,6 +69,8 @@ class Training:
     """where the clips were, and why"""
     clips: int
     """training clips seen, over all epochs"""
+    precision: str = ""
+    """what it was computed in, and where in another; empty in records of earlier versions"""
     predictions: tuple[tuple[int, float], ...] = ()
     """of every validation video, in the data's order: the most probable class and its probability"""
     rungs: tuple[Rung, ...] = ()

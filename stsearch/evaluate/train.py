@@ -27,6 +27,7 @@ from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe, learning_rate
 from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.evaluate.runner import EvaluationFailed, Runner, in_step, memory
+from stsearch.evaluate.sound import make_right
 from stsearch.evaluate.steps import Plan, Step, one_epoch
 from stsearch.evaluate.world import ALONE, World, own_clips
 from stsearch.interrupt import check
@@ -111,13 +112,19 @@ class Trainer:
         device: torch.device,
         on_step: Callable[[int, int], None] = lambda steps, per_epoch: None,
         world: World = ALONE,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._clock, self._before, self._on_step = time.perf_counter(), 0.0, on_step
+        self._before, self._on_step = 0.0, on_step
         self._recipe, self._frames, self._size, self._generator = recipe, frames, size, generator
         self._drops = any(isinstance(module, StepDropout) for module in network.modules())
         if world.size > 1 and in_step(recipe, world):
             synchronise(network)
         self._runner = Runner(network, data, recipe, device, world)
+        sizes = (data.channels, frames, size, size)
+        self._sound = make_right(self._runner.network, sizes, self._runner.micro, self._runner.precision, device)
+        if self._sound:
+            note(self._sound)
+        self._clock = time.perf_counter()  # a probe is no part of a training
         self._data = resident(data, device, recipe.resident_share)
         self._optimiser = Optimiser(self._runner.network, recipe)
         decay = recipe.extras.ema
@@ -252,6 +259,7 @@ class Trainer:
             micro_batch=runner.micro,
             residence=self._data.residence.text if self._data.residence else "",
             clips=self.clips,
+            precision=self._sound or self._runner.precision,
             rungs=tuple(self.rungs),
             predictions=predictions(probabilities),
             **video_accuracies(probabilities, validation.labels, self._data.opposite),

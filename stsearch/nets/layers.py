@@ -12,19 +12,38 @@ from stsearch.space.ops import Triple
 
 
 class Convolution(nn.Conv3d):
-    """``nn.Conv3d``, ``(N, C, T, H, W)`` to the same, that trains right in bf16 on a CPU too.
+    """``nn.Conv3d``, ``(N, C, T, H, W)`` to the same, in a precision in which it trains right.
 
-    oneDNN's bf16 gradient of the weights (torch 2.13, avx512_bf16) is off by its own size, infinite or nan, and
-    writes outside its memory, where the temporal kernel is longer than the clip: a kernel of 3 on 2 frames, one of 5
-    on 2 to 4, one of 7 on 2 to 6. All other shapes tried are right. So these few are computed in fp32.
+    On a CPU oneDNN's gradient of the weights (torch 2.13) is off by its own size, infinite or nan, and is written
+    outside its memory, in bf16 where the temporal kernel is longer than the clip: a kernel of 3 on 2 frames, one of 5
+    on 2 to 4, one of 7 on 2 to 6. ``stsearch.evaluate.sound`` tries every shape and says so in ``right_in``.
     """
+
+    right_in: torch.dtype | None = None
+    """the lowest precision that was found right; ``None`` where nobody tried: then the rule above holds"""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The convolution of ``x``."""
-        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and x.shape[2] < self.kernel_size[0]:
-            with torch.autocast("cpu", enabled=False):
+        if x.is_meta:
+            return super().forward(x)
+        if self.right_in is torch.float64:
+            return self._exact(x)
+        if torch.is_autocast_enabled(x.device.type) and self._wants_fp32(x):
+            with torch.autocast(x.device.type, enabled=False):
                 return super().forward(x.to(self.weight.dtype))
         return super().forward(x)
+
+    def _wants_fp32(self, x: torch.Tensor) -> bool:
+        if self.right_in is None:
+            return x.device.type == "cpu" and x.shape[2] < self.kernel_size[0]
+        return self.right_in is torch.float32
+
+    def _exact(self, x: torch.Tensor) -> torch.Tensor:
+        """In float64, which no fast library computes."""
+        bias = None if self.bias is None else self.bias.double()
+        with torch.autocast(x.device.type, enabled=False):
+            out: torch.Tensor = self._conv_forward(x.double(), self.weight.double(), bias)
+        return out.to(self.weight.dtype)
 
 
 class AveragePool(nn.Module):

@@ -30,7 +30,7 @@ class AuditProgress:
         self.console = Console(stderr=True, quiet=quiet)
         self.weights = _weights(plan)
         self.left = {(work.part, work.architecture) for work in left}
-        self.of = len(plan.work)
+        self.of, self.said = len(plan.work), set[str]()
         self.started, self.before = time.monotonic(), self._to_do()
         if len(left) < self.of:
             self.console.print(
@@ -47,8 +47,10 @@ class AuditProgress:
 
     def emit(self, event: Event) -> None:
         """Tell one event."""
-        if event["event"] == "note":
-            self._say(f"note: {event['text']}")
+        if event["event"] in ("note", "precision"):
+            if event["event"] not in self.said:  # every worker tells its precision
+                self._say(f"{event['event']}: {event['text']}")
+            self.said |= {event["event"]} - {"note"}
         elif event["event"] != "start":
             self.left.discard((event["part"], event["architecture"]))
             head = f"[{self.of - len(self.left)}/{self.of}] {event['network']}, {_PARTS[event['part']]}"

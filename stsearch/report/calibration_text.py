@@ -32,6 +32,7 @@ class CalibrationProgress:
         self.labels: dict[str, tuple[Way, int]] = {}
         self.begin, self.to_do, self.of, self.ended = time.monotonic(), 0.0, 0, 0
         self.weights: Mapping[str, float] = {}
+        self.said: set[str] = set()
         if trained := len(race.found.records):
             self.say(f"resumed: {counted(trained, 'training')} of {duration(race.spent)} in all are done already")
 
@@ -52,8 +53,10 @@ class CalibrationProgress:
 
     def emit(self, event: Event) -> None:
         """Tell one event."""
-        if event["event"] == "note":
-            self.say(f"note: {event['text']}")
+        if event["event"] in ("note", "precision"):
+            if event["event"] not in self.said:  # every worker tells its precision
+                self.say(f"{event['event']}: {event['text']}")
+            self.said |= {event["event"]} - {"note"}
         elif event["event"] != "start":
             way, number = self.labels[event["part"]]
             self.ended += 1

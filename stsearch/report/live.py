@@ -90,7 +90,7 @@ class Display:
         self.trainings: int = getattr(evaluate, "repeats", 1)
         self.trained = _trained(session)
         self.repeats, self.repeated = planned(session), spent(past(session))
-        self.again, self.placed = 0, False
+        self.again, self.said = 0, set[str]()
         self.running: dict[str, Event] = {}
         self.finished: list[Event] = []
         self.looked = self.started
@@ -156,10 +156,10 @@ class Display:
     def _show(self, event: Event) -> None:
         kind = event["event"]
         self.crew.look()
-        if kind in ("note", "clips"):
-            if kind == "note" or not self.placed:
+        if kind in ("note", "clips", "precision"):
+            if kind == "note" or kind not in self.said:  # every worker tells where its clips are, and so on
                 self._say(f"{kind}: {safe(event['text'])}")
-            self.placed = self.placed or kind == "clips"
+            self.said.add(kind)
             return
         if kind == "others":
             self._follow_others()

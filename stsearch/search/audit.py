@@ -34,6 +34,7 @@ from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.scores import SCORES
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import flagged, pause
+from stsearch.profiling.allocator import keep_memory
 from stsearch.profiling.device import choose_device
 from stsearch.schema import Strict
 from stsearch.search.attributes import ARCHITECTURE, NETWORK, PART, REASON, RECORD, SETTINGS, WORKER
@@ -46,7 +47,7 @@ from stsearch.search.place import study_folder
 from stsearch.search.records import keep_whole, provenance
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
-from stsearch.search.training import Emit, own_failures, shortened, tell
+from stsearch.search.training import Emit, first_only, own_failures, shortened, tell
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
@@ -161,6 +162,7 @@ class Audit:
         self.lock = Lock(plan.storage, f"{plan.study}/audit", self.storage.engine)
         self.url, self.missed = plan.storage, float("-inf")
         self.note: Callable[[str], None] = lambda text: None
+        self.precise = self.note
         if to_write:
             with self.lock:
                 self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}
@@ -282,7 +284,9 @@ def work_audit(plan: Plan, emit: Emit, clips: Mapping[Input, ClipData] | None = 
     with storage_errors(plan.storage), flagged():
         audit, clips = Audit(plan), clips or load_clips(plan, lambda *_: None)
         device = choose_device(plan.device, "engine.device")
+        keep_memory(device)
         audit.note = lambda text: emit({"event": "note", "text": text})
+        audit.precise = first_only("precision", emit)
         while not plan.over and persist(audit, audit.left):
             claimed = persist(audit, audit.claim)
             if claimed is None:
@@ -344,7 +348,9 @@ def _record(audit: Audit, work: Work, clips: Mapping[Input, ClipData], device: t
     architecture: Architecture = parse_placement(work.architecture)
     seed = part_seed(plan.seed, work.part)
     proxy = architecture.scaled(fidelity.width)
-    task = Task(proxy, fidelity.clip, data, fidelity.recipe, seed, device, shelf=_shelf(audit, work))
+    task = Task(
+        proxy, fidelity.clip, data, fidelity.recipe, seed, device, shelf=_shelf(audit, work), precise=audit.precise
+    )
     scores = _scores(task) if work.part == AUDIT else {}
     evaluation = EVALUATORS[fidelity.recipe.name].run(task, lambda *_: None)
     assert isinstance(evaluation, Evaluation)

@@ -26,6 +26,7 @@ from stsearch.search.attributes import CALIBRATED
 from stsearch.search.audit import CALIBRATE, Audit, Fidelity, Found, Plan, Work
 from stsearch.search.fitting import as_begun_with, fitted, stored_identity
 from stsearch.search.place import check_place, exists
+from stsearch.search.precision import settled
 from stsearch.search.records import plain
 from stsearch.search.session import check_budget
 from stsearch.search.spec import Study, load_study
@@ -200,9 +201,11 @@ def calibration_of(
     check_budget(study, len(opened.classes))
     chosen = networks_of(study, len(opened.classes), networks, seed)
     data = opened.load(clip.frames, clip.height, progress)
-    study = fitted(study, data)
+    study = fitted(study, data) if already else settled(fitted(study, data), data)
     length = study.spec.evaluate.length
     said = () if _says_length(study) else (_length(study, length),)
+    if (precision := study.spec.evaluate.precision) != "auto":
+        said += (f"evaluate.precision={precision}",)
 
     def way(role: Role, changes: tuple[str, ...], label: str = "") -> Way:
         own = role == "own"

@@ -23,6 +23,7 @@ from stsearch.evaluate.evaluators import EVALUATORS, Task, begun
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.train import train, video_probabilities
+from stsearch.profiling.allocator import keep_memory
 from stsearch.schema import Strict, validate
 from stsearch.search.fitting import fitted_recipe
 from stsearch.search.metrics import OF_PAIRS
@@ -182,6 +183,7 @@ def evaluate(
     search, bit for bit. Raises ``UserError`` where the split is missing or streams do not fit
     together, ``EvaluationFailed`` where a training fails.
     """
+    keep_memory(device)
     if fuse:
         _refuse_unlike(streams)
     found: list[list[torch.Tensor]] = []

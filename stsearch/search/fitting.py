@@ -42,7 +42,8 @@ def as_begun_with(study: Study, stored: Mapping[str, Any] | None) -> Study:
         or stored["evaluate"].get("name") != recipe.model_dump()["name"]
     ):
         return study
-    kept = {key: value for key, value in stored["evaluate"].items() if key not in study.said}
+    said = study.said - ({"precision"} if recipe.precision == "auto" else set())  # what that came to is kept
+    kept = {key: value for key, value in stored["evaluate"].items() if key not in said}
     return _with(study, kept)
 
 

@@ -342,6 +342,7 @@ def _train(session: Session, chosen: Repeat, on_epoch: OnEpoch) -> Evaluation:
         study.spec.seed,
         session.device,
         shelf=shelf_of(session, chosen.architecture.id),
+        precise=session.precise,
     )
     with own_failures():
         return again(task, chosen.repeat, on_epoch)

@@ -38,6 +38,7 @@ from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored
 from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
 from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
+from stsearch.search.precision import settled
 from stsearch.search.proposals import Proposal
 from stsearch.search.records import keep_labels, plain
 from stsearch.search.samplers import HardBudget
@@ -90,6 +91,8 @@ class Session:
     """whose signs of life are missing"""
     note: Callable[[str], None] = field(default=lambda text: None)
     """tells a line to whoever runs this"""
+    precise: Callable[[str], None] = field(default=lambda text: None)
+    """the same, of the precision that the first training has"""
 
     @property
     def url(self) -> str:
@@ -231,7 +234,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     clip = study.proxy_clip()
     data = opened.load(clip.frames, clip.height, progress)
     if already is None:
-        study = fitted(study, data)
+        study = settled(fitted(study, data), data)
         identity["evaluate"] = plain(study.identity())["evaluate"]
     identity["data_fingerprint"] = data.fingerprint
     refuse_change(study, already, identity)

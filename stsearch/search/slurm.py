@@ -50,7 +50,7 @@ class Job:
 
 def _log(event: Event) -> None:
     """A job's output: what began and ended there."""
-    if event["event"] in ("note", "clips"):
+    if event["event"] in ("note", "clips", "precision"):
         print(f"{event['event']}: {safe(event['text'])}", flush=True)
     elif event["event"] != "epoch":
         about = [event["event"], event.get("network", ""), event.get("reason", "")]

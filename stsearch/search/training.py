@@ -35,8 +35,20 @@ _LAST_BEAT_S = 5.0
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
-"""Receives ``{"event": KIND, ...}``: clips, start, epoch, done, stopped, screened, pruned, failed, note, or joined of a
-worker elsewhere; those of a repeat have ``again``, which of the study's repeats it is."""
+"""Receives ``{"event": KIND, ...}``: clips, precision, start, epoch, done, stopped, screened, pruned, failed, note, or
+joined of a worker elsewhere; those of a repeat have ``again``, which of the study's repeats it is."""
+
+
+def first_only(kind: str, emit: Emit) -> Callable[[str], None]:
+    """Tells the first text as an event of this kind, and no later one."""
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        if not told:
+            told.append(text)
+            emit({"event": kind, "text": text})
+
+    return tell
 
 
 def reporter(about: Event, emit: Emit) -> OnEpoch:

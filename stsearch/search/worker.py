@@ -16,6 +16,7 @@ from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import check, flagged, pause
 from stsearch.nets.count import counted_flops
+from stsearch.profiling.allocator import keep_memory
 from stsearch.search.attributes import (
     ARCHITECTURE,
     LOST,
@@ -58,7 +59,7 @@ from stsearch.search.shown import Begun
 from stsearch.search.state import State
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
-from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter, shortened
+from stsearch.search.training import Emit, Event, ending, first_only, one_trial, own_failures, reporter, shortened
 from stsearch.search.unfinished import finished_trainings, keep_training
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import AnyNetwork
@@ -74,7 +75,8 @@ def work(session: Session, emit: Emit) -> None:
     Tells where its clips are. A database server that is away is waited for. Raises ``WorldError``
     when too many networks fail in a row.
     """
-    session.note = partial(_note, emit)
+    keep_memory(session.device)
+    session.note, session.precise = partial(_note, emit), first_only("precision", emit)
     emit({"event": "clips", "text": session.place_clips()})
     patience = Patience(session)
     with flagged():
@@ -322,6 +324,7 @@ def _evaluate(
         known=finished_trainings(persist(session, session.trials), architecture.id) if place else {},
         keep=partial(keep_training, session.optuna_study, place[0]._trial_id, place[1]) if place else None,
         shelf=shelf_of(session, architecture.id),
+        precise=session.precise,
     )
     with own_failures():
         flops = check_count(session, architecture)
