@@ -14,7 +14,7 @@ import click
 from stsearch.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from stsearch.report.following import Step
+    from stsearch.report.following import Next, Step
     from stsearch.report.pareto import Pareto
     from stsearch.search.asked_data import AskedData
     from stsearch.search.reading import StoredStudy
@@ -113,7 +113,9 @@ def say_edits(study: str, stored: StoredStudy) -> None:
         click.echo(f"note: the study was run with other settings than {study} has now: {'; '.join(found)}", err=True)
 
 
-def say_next(stored: StoredStudy, pareto: Pareto, study: str, storage: str | None, after: Step | None = None) -> None:
+def next_of(
+    stored: StoredStudy, pareto: Pareto, study: str, storage: str | None, after: Step | None = None
+) -> list[Next]:
     """What to type after a command that read ``study``; a database's password is not repeated."""
     from stsearch.report.following import Calls, following
     from stsearch.resources import found_study
@@ -122,7 +124,12 @@ def say_next(stored: StoredStudy, pareto: Pareto, study: str, storage: str | Non
     place = ("--storage", shown(storage)) if storage is not None else ()
     file = found_study(study)
     run = (file,) if file is not None else None
-    print_next(following(stored, pareto, Calls(program(), commands(), study, place, run, run or ()), after))
+    return following(stored, pareto, Calls(program(), commands(), study, place, run, run or ()), after)
+
+
+def say_next(stored: StoredStudy, pareto: Pareto, study: str, storage: str | None, after: Step | None = None) -> None:
+    """Print it."""
+    print_next([one.line for one in next_of(stored, pareto, study, storage, after)])
 
 
 def print_next(lines: Sequence[str]) -> None:

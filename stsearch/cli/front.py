@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import OneOf, format_option, print_json, program, say_edits, say_next, storage_option
+from stsearch.cli.common import (
+    OneOf,
+    format_option,
+    next_of,
+    print_json,
+    print_next,
+    program,
+    say_edits,
+    storage_option,
+)
 from stsearch.errors import UserError
 
 if TYPE_CHECKING:
     from stsearch.report.effects import Effects
+    from stsearch.report.following import Step
     from stsearch.report.pareto import Pareto
     from stsearch.report.pick import Pick
     from stsearch.search.stored import StoredStudy
@@ -79,11 +89,11 @@ def pareto(
 
         click.echo(pareto_csv(result), nl=False)
     else:
-        _print(result, effects, plots)
+        steps = next_of(stored, result, study, storage) if stored is not None and chosen is None else []
+        _print(result, effects, plots, [one.step for one in steps])
         if chosen:
             _print_pick(chosen, _next(study, chosen, storage))
-        elif stored is not None:
-            say_next(stored, result, study, storage)
+        print_next([one.line for one in steps])
 
 
 def _result(
@@ -153,14 +163,14 @@ def _literature(table: str, views: int, plots: Sequence[str], form: str) -> None
             click.echo(f"written: {file}")
 
 
-def _print(result: Pareto, effects: Effects | None, files: Sequence[str]) -> None:
+def _print(result: Pareto, effects: Effects | None, files: Sequence[str], proposed: Sequence[Step]) -> None:
     """The tables, and which files were written."""
     from rich.console import Console
 
     from stsearch.report.tables import print_pareto
 
     console = Console()
-    print_pareto(result, console)
+    print_pareto(result, console, proposed)
     if effects:
         from stsearch.report.effect_tables import print_effects
 

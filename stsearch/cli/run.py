@@ -21,6 +21,7 @@ from stsearch.interrupt import flagged, number_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from stsearch.report.following import Next
     from stsearch.report.pareto import Pareto
     from stsearch.search.session import Session
     from stsearch.search.spec import Study
@@ -59,8 +60,9 @@ def run(study: str, overrides: Sequence[str], storage: str | None, form: str, re
     if form == "json":
         print_json(result.as_dict())
         return
-    print_pareto(result, Console())
-    _say_next(study, overrides, chosen, stored, result)
+    steps = _next(study, overrides, chosen, stored, result)
+    print_pareto(result, Console(), [one.step for one in steps])
+    print_next([one.line for one in steps])
 
 
 def worked(
@@ -148,7 +150,7 @@ def _proxy(study: str, overrides: Sequence[str], session: Session) -> str:
     return about_proxy(calibration_in(url, identity), shlex.join([program(), "calibrate", study, *sets, *place]))
 
 
-def _say_next(study: str, overrides: Sequence[str], chosen: Study, stored: StoredStudy, result: Pareto) -> None:
+def _next(study: str, overrides: Sequence[str], chosen: Study, stored: StoredStudy, result: Pareto) -> list[Next]:
     """What to type after a run; a database's password is not repeated."""
     from stsearch.report.following import Calls, following
     from stsearch.search.place import shown
@@ -158,7 +160,7 @@ def _say_next(study: str, overrides: Sequence[str], chosen: Study, stored: Store
     sets = [text for key, text in kept if key not in ("storage", "search.repeats")]
     alike = [text for key, text in kept if key not in ("storage", "name")]
     calls = Calls(program(), commands(), chosen.name, place, (study, *sets), (study, *alike))
-    print_next(following(stored, result, calls))
+    return following(stored, result, calls)
 
 
 class Stopped(StsearchError):

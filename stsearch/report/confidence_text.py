@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import floor, log10, prod
 
 from stsearch.report.confidence import Certainty, Confidence, Noise
@@ -41,13 +41,13 @@ def chance_said(sure: Certainty | None) -> str:
     return f", on the true front with probability {shown}" if (shown := shown_chance(sure)) else ""
 
 
-def about(pareto: Pareto) -> list[str]:
-    """All that is said of a front beside its figures, one sentence each."""
+def about(pareto: Pareto, proposed: Collection[str] = ()) -> list[str]:
+    """All that is said of a front beside its figures, one sentence each, but what is ``proposed`` to be typed."""
     lines = [about_order(pareto)]
     if pareto.confidence is not None:
         noise = pareto.confidence.noise
         lines += [
-            about_noise(noise),
+            about_noise(noise, "repeats" not in proposed),
             about_pairing(noise),
             about_power(pareto.confidence),
             told_apart(pareto.confidence),
@@ -84,14 +84,12 @@ def told_apart(confidence: Confidence) -> str:
     return f"Not told apart in accuracy: {'; '.join(named[:_PAIRS])}{more}."
 
 
-def about_noise(noise: Noise) -> str:
-    """Where the standard errors come from, and how much of it was measured."""
+def about_noise(noise: Noise, advice: bool = True) -> str:
+    """Where the standard errors come from, how much of it was measured, and what measures it."""
     videos = counted(noise.videos, "validation video")
     if noise.measured is None:
-        return (
-            f"± is a guess from {videos}, since no network was trained twice: search.repeats trains near-ties again "
-            "and measures it."
-        )
+        how = ": search.repeats trains near-ties again and measures it" if advice else ""
+        return f"± is a guess from {videos}, since no network was trained twice{how}."
     of = f"{counted(noise.trainings, 'training')} of {counted(noise.networks, 'network')}"
     if noise.guessed > _GUESSED:
         guess = f"{100 * noise.guessed:.0f} % of that, as variance, is a guess from {videos}"

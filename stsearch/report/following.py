@@ -91,13 +91,19 @@ class Calls:
     """words after ``run`` for a study that is alike but for its name"""
 
 
-def commands(wanted: Sequence[Step], out: CameOut, stored: StoredStudy, pareto: Pareto, calls: Calls) -> list[str]:
-    """The steps that can be typed, as lines of a shell."""
-    lines: list[str] = []
-    for step in wanted:
-        line = _command(step, out, stored, pareto, calls)
-        lines += [line] if line else []
-    return lines
+@dataclass(frozen=True)
+class Next:
+    """A step that can be typed."""
+
+    step: Step
+    line: str
+    """of a shell"""
+
+
+def _typed(wanted: Sequence[Step], out: CameOut, stored: StoredStudy, pareto: Pareto, calls: Calls) -> list[Next]:
+    """The steps that can be typed."""
+    found = [Next(step, _command(step, out, stored, pareto, calls)) for step in wanted]
+    return [one for one in found if one.line]
 
 
 def _command(step: Step, out: CameOut, stored: StoredStudy, pareto: Pareto, calls: Calls) -> str:
@@ -117,10 +123,10 @@ def _command(step: Step, out: CameOut, stored: StoredStudy, pareto: Pareto, call
     return shlex.join([calls.program, "run", *calls.run, *calls.place, "--retry-failed"])
 
 
-def following(stored: StoredStudy, pareto: Pareto, calls: Calls, after: Step | None = None) -> list[str]:
+def following(stored: StoredStudy, pareto: Pareto, calls: Calls, after: Step | None = None) -> list[Next]:
     """The one or two commands that a user wants now."""
     out = came_out(stored, pareto)
     if after == "audit":
         out = replace(out, audited=True)
-    lines = commands(steps(out, after=after), out, stored, pareto, calls)
-    return lines or commands(("report",) if out.front and after != "report" else (), out, stored, pareto, calls)
+    found = _typed(steps(out, after=after), out, stored, pareto, calls)
+    return found or _typed(("report",) if out.front and after != "report" else (), out, stored, pareto, calls)

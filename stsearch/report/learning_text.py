@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 from stsearch.report.learning import DIVERGED, FITTED, Learning
 from stsearch.report.words import counted, storage_option
@@ -17,8 +18,11 @@ _UNLEARNT = ("not learnt", "learning speed")
 """Verdicts of which something is to be said"""
 
 
-def warnings(learning: Learning | None) -> list[str]:
-    """What is to be said of a study whose networks have not learnt: sentences, none where they have."""
+def warnings(learning: Learning | None, proposed: Collection[str] = ()) -> list[str]:
+    """What is to be said of a study whose networks have not learnt: sentences, none where they have.
+
+    What to type is left to who proposes it afterwards as the step ``longer``.
+    """
     if learning is None or learning.verdict not in _UNLEARNT:
         return []
     study, place = shlex.quote(learning.study), storage_option(learning.study, learning.place)
@@ -29,7 +33,15 @@ def warnings(learning: Learning | None) -> list[str]:
     else:
         head = f"{_share(learning, learning.not_learnt, 'learnt yet')}, so the ranking is of luck"
         told = ", and ".join(part for part in (_losses(learning), _accuracies(learning)) if part)
-    return [f"{head}: {told}." if told else f"{head}.", f"{_advice(learning)}.", audit]
+    return [f"{head}: {told}." if told else f"{head}.", f"{_advice(learning, 'longer' not in proposed)}.", audit]
+
+
+def luck(learning: Learning | None) -> str:
+    """What a choice among networks that have not learnt is worth; empty where they have."""
+    if learning is None or learning.verdict not in _UNLEARNT:
+        return ""
+    what = "how fast networks learn" if learning.verdict == "learning speed" else "luck"
+    return f"Most networks have not learnt: it is chosen from a ranking of {what}, so train longer before you take it."
 
 
 def figures(learning: Learning | None) -> str:
@@ -92,22 +104,22 @@ def _cause(learning: Learning) -> str:
     return "fitted" if loss <= FITTED * guess else "short"
 
 
-def _advice(learning: Learning) -> str:
+def _advice(learning: Learning, typed: bool) -> str:
     cause = _cause(learning)
     if cause == "diverged":
-        return f"Their loss is far above a guess's: train with a smaller learning rate{_by(_slower(learning))}"
+        return f"Their loss is far above a guess's: train with a smaller learning rate{_by(_slower(learning), typed)}"
     if cause == "fitted":
         return (
             "What they learnt of their training clips does not carry over to the validation videos: more clips, or "
             "clips that are cut in more ways (`evaluate.augment`), may help more than epochs"
         )
-    return f"Train longer{_by(longer(learning))}"
+    return f"Train longer{_by(longer(learning), typed)}"
 
 
-def _by(settings: list[str]) -> str:
-    """What to type for ``settings``, where there are any."""
+def _by(settings: list[str], typed: bool) -> str:
+    """What to type for ``settings``, where there are any and it is ``typed`` here."""
     sets = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
-    return f" (`stsearch run` as before, with `{sets}`)" if sets else ""
+    return f" (`stsearch run` as before, with `{sets}`)" if sets and typed else ""
 
 
 def _share(learning: Learning, concerned: int, what: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stsearch.errors import UserError, brief, quoted, unknown
+from stsearch.report.learning_text import luck
 from stsearch.report.pareto import Pareto
 from stsearch.search.metrics import MEANT, METRICS, QUALITIES, objectives
 from stsearch.search.reading import Record
@@ -65,7 +66,8 @@ def picked(pareto: Pareto, rule: str) -> Pick:
         why.append(f"Of {_counted(candidates)} it has the highest {_accuracy_text(pareto, quality)}.")
     if left_out:
         why.append(f"{_counted(left_out)} of the front with p(front) below {SURE:g} did not count.")
-    return Pick(rule.strip(), found, (*why, *_doubts(pareto, found)))
+    unsure = luck(pareto.learning)
+    return Pick(rule.strip(), found, (*why, *_doubts(pareto, found), *([f"Warning: {unsure}"] if unsure else [])))
 
 
 def _candidates(pareto: Pareto) -> tuple[list[Record], list[Record]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich import box
@@ -44,8 +44,9 @@ def _columns(pareto: Pareto, *, brief: bool) -> list[str]:
     return list(dict.fromkeys([*pareto.objectives, *known]))
 
 
-def print_pareto(pareto: Pareto, console: Console) -> None:
-    """The front, the paper's networks beside it, and those to compare with."""
+def print_pareto(pareto: Pareto, console: Console, proposed: Collection[str] = ()) -> None:
+    """The front, the paper's networks beside it, and those to compare with; what is ``proposed`` afterwards as a command
+    is not said before."""
     columns = _columns(pareto, brief=True)
     console.print(
         f"[bold]{pareto.study}[/bold]: {counted(pareto.trained, 'network')} trained"
@@ -65,15 +66,15 @@ def print_pareto(pareto: Pareto, console: Console) -> None:
         console.print(_front_table("front", pareto, pareto.front, columns))
     if pareto.confidence:
         _print_likely(pareto, pareto.confidence, columns, console)
-    _print_words(pareto, console)
+    _print_words(pareto, console, proposed)
     if pareto.references or any(waiting.paper for waiting in pareto.waiting):
         console.print(_reference_table(pareto, columns))
     _print_compared(pareto, columns, console)
-    _print_failures(pareto, console)
+    _print_failures(pareto, console, proposed)
     corner = pareto.reference_point.items()
     point = ", ".join(f"{METRICS[name].head} {METRICS[name].shown(value)}" for name, value in corner)
     console.print(f"hypervolume {shown_volume(pareto)} up to the reference point {point}", highlight=False)
-    if said := warnings(pareto.learning):
+    if said := warnings(pareto.learning, proposed):
         console.print(f"\nwarning: {' '.join(said)}", style="bold", highlight=False, markup=False)
 
 
@@ -92,7 +93,7 @@ def _print_compared(pareto: Pareto, columns: Sequence[str], console: Console) ->
         console.print(f"{'; '.join(said)}\n({NOTE})", highlight=False, markup=False)
 
 
-def _print_failures(pareto: Pareto, console: Console) -> None:
+def _print_failures(pareto: Pareto, console: Console, proposed: Collection[str]) -> None:
     """Networks that failed by themselves, the last ones, and how they are tried again."""
     if not pareto.failures:
         return
@@ -103,8 +104,10 @@ def _print_failures(pareto: Pareto, console: Console) -> None:
         table.add_row(str(one.trial), escape(one.network), escape(one.reason[:_REASON]))
     console.print(table)
     left = len(pareto.failures) - _FAILURES
-    more = f"{left} more failed before these. " if left > 0 else ""
-    console.print(f"{more}`stsearch run` with --retry-failed tries them again.", highlight=False, markup=False)
+    said = [f"{left} more failed before these."] if left > 0 else []
+    said += [] if "retry" in proposed else ["`stsearch run` with --retry-failed tries them again."]
+    if said:
+        console.print(" ".join(said), highlight=False, markup=False)
 
 
 def _front_table(title: str, pareto: Pareto, records: Sequence[Record], columns: Sequence[str]) -> Table:
@@ -129,9 +132,9 @@ def _print_likely(pareto: Pareto, confidence: Confidence, columns: Sequence[str]
         console.print(_front_table(title, pareto, [r for r in confidence.likely if r in some], columns))
 
 
-def _print_words(pareto: Pareto, console: Console) -> None:
+def _print_words(pareto: Pareto, console: Console, proposed: Collection[str]) -> None:
     """What is to be said of the front beside its figures."""
-    if lines := about(pareto):
+    if lines := about(pareto, proposed):
         console.print(*lines, "", sep="\n", highlight=False, markup=False)
 
 

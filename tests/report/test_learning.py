@@ -139,9 +139,17 @@ def test_what_to_type_next(there: dict[str, str]) -> None:
         f"stsearch run base.yaml --set=data.clips=50 '--set=evaluate={{name: train, epochs: 1}}' {longer}"
         in (there["short"])
     )
-    assert "Train longer (`stsearch run` as before, with `--set evaluate.epochs=48 --set name=short-48`)" in (
-        ran("pareto", "short")
-    )
+    assert "Train longer. " in there["short"]
+    unfound = ran("pareto", "short")  # its file has another name, so that there is no command to propose
+    assert "Train longer (`stsearch run` as before, with `--set evaluate.epochs=48 --set name=short-48`)" in unfound
+    for text in (there["short"], unfound):
+        assert text.count("evaluate.epochs=48") == 1, "advice is given once"
+    picked = ran("pareto", "short", "--pick", "max-accuracy")
+    assert "Train longer (`stsearch run` as before, with `--set evaluate.epochs=48 --set name=short-48`)" in picked
+    assert "Warning: Most networks have not learnt: it is chosen from a ranking of luck, so train longer" in picked
+    assert "Most networks have not learnt" not in ran("pareto", "long", "--pick", "max-accuracy")
+    assert "search.repeats trains near-ties" not in there["long"], "that is below Next"
+    assert "since no network was trained twice." in there["long"]
     assert "train with a smaller learning rate" in there["hot"]
     assert "--set=evaluate.lr=10 --set=name=hot-lr-10" in there["hot"]
     assert "evaluate.epochs" not in there["long"]
@@ -299,6 +307,7 @@ def test_verdicts() -> None:
         "= 1.39."
     )
     assert advice == "Train longer (`stsearch run` as before, with `--set evaluate.epochs=12 --set name=mine-12`)."
+    assert warnings(judge(halfway, halfway, done), ["longer", "calibrate"])[1] == "Train longer."
     assert audit == "What more epochs change in the ranking is what `stsearch audit mine` measures."
     assert "does not carry over" in warnings(judge(learnt_by_heart))[1]
     assert remedy(judge(learnt_by_heart)) == []
