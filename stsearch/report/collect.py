@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stsearch import __version__
 from stsearch.errors import UserError
 from stsearch.profiling.against import disagreement
+from stsearch.report.easier import easier_of
 from stsearch.report.effects import Effects
 from stsearch.report.effort import Effort, Loss
 from stsearch.report.page import MOST, Network, Report
@@ -57,6 +58,7 @@ def report_of(stored: StoredStudy, command: str = "") -> Report:
         wanted=stored.resolved["search"]["trials"],
         effects=effects,
         why_no_effects=why_no_effects,
+        easier=easier_of(stored, attributes),
         growth=_growth(stored, ended),
         effort=effort,
         loss=_loss(stored, whole, effort, began, ended),

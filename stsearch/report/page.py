@@ -14,6 +14,7 @@ import numpy.typing as npt
 from stsearch.profiling.against import Disagreement
 from stsearch.report.charts import Curve, confusion_counts, curves_of
 from stsearch.report.confidence_text import chance_said
+from stsearch.report.easier import Pair
 from stsearch.report.effect_contrasts import Contrast
 from stsearch.report.effect_tables import estimated
 from stsearch.report.effects import Effects
@@ -109,6 +110,8 @@ class Report:
     """networks that the study is to train"""
     effects: Effects | None
     why_no_effects: str
+    easier: tuple[Pair, ...]
+    """networks that differ in 3D against (2+1)D alone"""
     growth: tuple[tuple[int, float], ...]
     """``(finished trainings, hypervolume)``"""
     effort: Effort

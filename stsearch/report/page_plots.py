@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from stsearch.report.confidence_text import volume_scale, volume_unit
+from stsearch.report.easier import MOST, Pair, chart_name
 from stsearch.report.effects_text import swap_words
 from stsearch.report.page import Report
 from stsearch.report.paper import paper_figure
@@ -20,6 +21,10 @@ _PAPER = 600, 380
 """The same of the paper's front beside it"""
 _ROW = 24
 """Pixels of one effect"""
+_LINES = {"3d": "#D55E00", "2plus1d": "#0072B2"}
+"""Colours of 3D and (2+1)D as lines; that of (2+1)D's blocks is too light for one"""
+_BAND, _MARKED = 0.15, 12
+"""Opacity of a band, and epochs below which each has a mark"""
 _CROWD, _FAINT = 300, 0.35
 """Dominated networks from which on they are drawn with this opacity"""
 
@@ -32,6 +37,7 @@ def plots(report: Report) -> dict[str, Any]:
         "forest": _forest(report),
         "growth": _growth(report),
         "latency": _latency(report),
+        **{chart_name(number): _easier(pair) for number, pair in enumerate(report.easier[:MOST])},
     }
     return {name: json.loads(drawn.to_json(engine="json")) for name, drawn in found.items() if drawn is not None}
 
@@ -147,6 +153,31 @@ def _growth(report: Report) -> Any:
     )  # fmt: skip
     _styled(drawn, "finished trainings, in order of completion", f"hypervolume ({volume_unit(report.pareto)})", 320)
     drawn.update_yaxes(rangemode="tozero", exponentformat="power")
+    return drawn
+
+
+def _easier(pair: Pair) -> Any:
+    """Errors over epochs: dashed of training, solid of validation, with bands over several trainings."""
+    import plotly.graph_objects as go
+
+    drawn, bands = go.Figure(), min(pair.seeds) > 1
+    for side, kind in zip(pair.sides, ("3d", "2plus1d"), strict=True):
+        red, green, blue = (int(_LINES[kind][at : at + 2], 16) for at in (1, 3, 5))
+        for errors, name, dash in ((side.train, "training", "dash"), (side.val, "validation", "solid")):
+            epochs = list(range(1, errors.shape[1] + 1))
+            if bands:
+                edge: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+                drawn.add_scatter(x=epochs, y=errors.min(0).tolist(), **edge)
+                fill = f"rgba({red}, {green}, {blue}, {_BAND})"
+                drawn.add_scatter(x=epochs, y=errors.max(0).tolist(), fill="tonexty", fillcolor=fill, **edge)
+            drawn.add_scatter(
+                x=epochs, y=errors.mean(0).tolist(), mode="lines+markers" if len(epochs) < _MARKED else "lines",
+                name=f"{escape(side.network)}, {name}", line={"color": _LINES[kind], "width": 2, "dash": dash},
+                hovertemplate="after epoch %{x}: %{y:.1f} %<extra>%{fullData.name}</extra>",
+            )  # fmt: skip
+    _styled(drawn, "epoch", "error (%)", 380)
+    drawn.update_yaxes(rangemode="tozero")
+    drawn.update_layout(legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
     return drawn
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from stsearch.report.axes import axes_of
 from stsearch.report.compared_text import section as compared
 from stsearch.report.confidence_text import about, shown_accuracy, shown_chance, shown_volume
+from stsearch.report.easier import section as easier_section
 from stsearch.report.effect_tables import HEADS, effect_row
 from stsearch.report.effects_text import cost_unit, parts
 from stsearch.report.learning import FITTED, TAKEN_OFF
@@ -25,7 +26,21 @@ from stsearch.stats.proportions import difference
 
 def sections(report: Report) -> list[Section]:
     """All of them, the question that the study was made for first."""
-    made = (networks, compared, paper, effects, curves, growth, classes, latency, took, lost, onward, provenance)
+    made = (
+        networks,
+        compared,
+        paper,
+        effects,
+        curves,
+        easier,
+        growth,
+        classes,
+        latency,
+        took,
+        lost,
+        onward,
+        provenance,
+    )
     return [section for make in made if (section := make(report)) is not None]
 
 
@@ -190,6 +205,11 @@ def _learnt_words(report: Report, table: Table) -> tuple[Part, ...]:
         + means,
         table,
     )
+
+
+def easier(report: Report) -> Section | None:
+    """Whether (2+1)D is easier to train than 3D."""
+    return easier_section(report.easier)
 
 
 def growth(report: Report) -> Section:
