@@ -35,6 +35,7 @@ from tests.conftest import Cli, awaited
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.xdist_group("ray"),  # in one process of pytest, so that there is one cluster
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
 ]
@@ -298,15 +299,10 @@ def test_a_node_that_joins_is_used_and_ctrl_c_ends_its_work_in_order(
 
 
 def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
-    empty = {"RAY_TMPDIR": str(Path("empty").resolve()), "RAY_ADDRESS": ""}
-    for engine, line in (
-        ("{name: ray, address: '127.0.0.1:1'}", "engine.address: no Ray cluster answers at 127.0.0.1:1 ("),
-        ("{name: ray, address: 'nowhere.invalid:6379'}", "no Ray cluster answers at nowhere.invalid:6379 ("),
-    ):
-        done = cli("run", str(tiny), "--set", f"engine={engine}", **empty)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert line in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    done = cli("run", str(tiny), "--set", "engine={name: ray, address: '127.0.0.1:1'}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "engine.address: no Ray cluster answers at 127.0.0.1:1 (Connection refused); is its head" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not Path("studies").exists()
 
 
