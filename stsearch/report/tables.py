@@ -45,8 +45,10 @@ def _columns(pareto: Pareto, *, brief: bool) -> list[str]:
 
 
 def print_pareto(pareto: Pareto, console: Console, proposed: Collection[str] = ()) -> None:
-    """The front, the paper's networks beside it, and those to compare with; what is ``proposed`` afterwards as a command
-    is not said before."""
+    """The front, the paper's networks beside it, and those to compare with.
+
+    What is ``proposed`` afterwards as a command is not said before.
+    """
     columns = _columns(pareto, brief=True)
     console.print(
         f"[bold]{pareto.study}[/bold]: {counted(pareto.trained, 'network')} trained"
