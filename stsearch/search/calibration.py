@@ -203,7 +203,7 @@ def calibration_of(
     data = opened.load(clip.frames, clip.height, progress)
     study = fitted(study, data) if already else settled(fitted(study, data), data)
     length = study.spec.evaluate.length
-    said = () if _says_length(study) else (_length(study, length),)
+    said: tuple[str, ...] = () if _says_length(study) else (_length(study, length),)
     if (precision := study.spec.evaluate.precision) != "auto":
         said += (f"evaluate.precision={precision}",)
 

@@ -150,7 +150,7 @@ def test_fp32_is_doubted_where_a_long_kernel_meets_a_short_clip(frames: int) -> 
     assert found.dtype == torch.float32
     exact = weight.detach().double().requires_grad_()
     right = nn.functional.conv3d(clips.double(), exact, None, 2, 3)
-    right.square().sum().backward()
+    right.square().sum().backward()  # type: ignore[no-untyped-call]
     assert torch.allclose(found.double(), right, rtol=1e-4, atol=1e-4)
     assert (weight.grad - exact.grad).norm() < 1e-4 * exact.grad.norm()
     assert ("float64" in said) == (network[0].right_in is torch.float64)  # type: ignore[index]
