@@ -9,12 +9,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch.nn import functional
 
-from stsearch.profiling.device import Setting, refusing, tf32
+from stsearch.profiling.device import MEMORY_FORMAT, Setting, refusing, tf32
 from stsearch.space.blueprint import CLIP, AnyNetwork, ClipShape, blueprint
 from stsearch.space.cost import COST, Shape, joined
 from stsearch.space.ops import Concat, Ops
@@ -25,13 +26,19 @@ BYTES = {"fp32": 4, "bf16": 2}
 _SMALLEST, _LARGEST = 512, 16_384
 _LONG_S = {"cpu": 0.02, "cuda": 0.005}
 """A product that takes so long is large enough."""
+_CHANNELS, _INPUT = 128, (8, 28, 28)
+_CLIPS = {"cpu": 1, "cuda": 64}
+"""Of the convolution: 5.5 GFLOP a clip."""
 _COPIED = {"cpu": 64 * 2**20, "cuda": 256 * 2**20}
 _TRY_S, _TRIES = 0.3, 5
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The best that was seen on the device: a square matrix product and a copy within its memory."""
+    """The best that was seen on the device: of a square matrix product and a large convolution, and of a copy.
+
+    Libraries have other code for the two; on some processors a convolution is more than twice as fast.
+    """
 
     matmul_flops_per_s: float
     matmul_size: int
@@ -39,16 +46,32 @@ class Ceilings:
     copy_bytes_per_s: float
     """read and written bytes together"""
     copied_bytes: int
+    convolution_flops_per_s: float = 0.0
+    """of a 3x3x3 convolution of 128 channels"""
+    stage_flops_per_s: float = 0.0
+    """of the network's fastest stage, where that was faster than both; else 0"""
+
+    @property
+    def flops_per_s(self) -> float:
+        """The best of all: no share of it is above 1."""
+        return max(self.matmul_flops_per_s, self.convolution_flops_per_s, self.stage_flops_per_s)
+
+    def reached(self, flops_per_s: float) -> Ceilings:
+        """With a stage that reached so much."""
+        return replace(self, stage_flops_per_s=flops_per_s) if flops_per_s > self.flops_per_s else self
 
     def or_better(self, other: Ceilings) -> Ceilings:
         """The better of two measurements: a busy moment must not lower a ceiling."""
         product = max(self, other, key=lambda seen: seen.matmul_flops_per_s)
         copy = max(self, other, key=lambda seen: seen.copy_bytes_per_s)
-        return Ceilings(product.matmul_flops_per_s, product.matmul_size, copy.copy_bytes_per_s, copy.copied_bytes)
+        convolution = max(self.convolution_flops_per_s, other.convolution_flops_per_s)
+        return Ceilings(
+            product.matmul_flops_per_s, product.matmul_size, copy.copy_bytes_per_s, copy.copied_bytes, convolution
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {"source": "measured", **asdict(self)}
+        return {"source": "measured", **asdict(self), "flops_per_s": self.flops_per_s}
 
 
 @dataclass(frozen=True)
@@ -79,8 +102,12 @@ class Work:
 
 
 def measure_ceilings(setting: Setting) -> Ceilings:
-    """Time matrix products in the setting's precision, growing until one takes long, and a copy."""
-    with refusing(setting, "a matrix product and a copy"), torch.inference_mode(), _as_convolutions(setting):
+    """Time matrix products in the setting's precision, growing until one takes long, a convolution, and a copy."""
+    with (
+        refusing(setting, "a matrix product, a convolution and a copy"),
+        torch.inference_mode(),
+        _as_convolutions(setting),
+    ):
         size, best = _SMALLEST, (0.0, _SMALLEST)
         while True:
             spent = _best(_product(size, setting), setting)
@@ -88,11 +115,14 @@ def measure_ceilings(setting: Setting) -> Ceilings:
             if spent > _LONG_S[setting.device.type] or size >= _LARGEST:
                 break
             size *= 2
+        clips = _CLIPS[setting.device.type]
+        per_clip = 2 * math.prod(_INPUT) * 27 * _CHANNELS**2
+        convolved = clips * per_clip / _best(_convolution(clips, setting), setting)
         count = _COPIED[setting.device.type]
         source = torch.ones(count, dtype=torch.uint8, device=setting.device)
         target = torch.zeros_like(source)
         copied = _best(lambda: target.copy_(source), setting)
-    return Ceilings(best[0], best[1], 2 * count / copied, count)
+    return Ceilings(best[0], best[1], 2 * count / copied, count, convolved)
 
 
 def work(architecture: AnyNetwork, clip: ClipShape, classes: int) -> tuple[Work, ...]:
@@ -114,15 +144,15 @@ def work(architecture: AnyNetwork, clip: ClipShape, classes: int) -> tuple[Work,
     return (*found, _work("head", _layers(plan.head, pooled)[0], first=False))
 
 
-def bound(matmul_share: float, copy_share: float) -> str:
+def bound(flops_share: float, copy_share: float) -> str:
     """``compute``, ``memory``, or ``neither`` where both shares are below ``BOUND_SHARE``.
 
     Neither: the time goes to launching work, to operations that are not counted (BatchNorm, ReLU,
     sums), or to convolutions for which the library has no fast code.
     """
-    if max(matmul_share, copy_share) < BOUND_SHARE:
+    if max(flops_share, copy_share) < BOUND_SHARE:
         return "neither"
-    return "compute" if matmul_share >= copy_share else "memory"
+    return "compute" if flops_share >= copy_share else "memory"
 
 
 def _work(name: str, layers: list[tuple[int, int, int]], *, first: bool) -> Work:
@@ -148,6 +178,14 @@ def _product(size: int, setting: Setting) -> Callable[[], object]:
     left, right = (torch.randn(size, size, device=setting.device).to(dtype) for _ in range(2))
     out = torch.empty_like(left)
     return lambda: torch.mm(left, right, out=out)
+
+
+def _convolution(clips: int, setting: Setting) -> Callable[[], object]:
+    dtype = torch.bfloat16 if setting.dtype == "bf16" else torch.float32
+    x = torch.randn(clips, _CHANNELS, *_INPUT, device=setting.device).to(dtype)
+    weight = torch.randn(_CHANNELS, _CHANNELS, 3, 3, 3, device=setting.device).to(dtype)
+    x, weight = (one.contiguous(memory_format=MEMORY_FORMAT) for one in (x, weight))
+    return lambda: functional.conv3d(x, weight, padding=1)
 
 
 def _best(call: Callable[[], object], setting: Setting) -> float:

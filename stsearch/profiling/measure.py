@@ -9,7 +9,7 @@ dozen Python calls a pass.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class StageFigure:
     bytes: int
     """least traffic of its convolutions and linear layers, closed form"""
     matmul_share: float
-    """reached FLOP/s over those of the best matrix product"""
+    """reached FLOP/s over the best that was seen: of a matrix product, a large convolution, or a stage; at most 1"""
     copy_share: float
     """reached least traffic per second over the bandwidth of the copy"""
 
@@ -196,7 +196,7 @@ def measure(
         say("counting FLOPs")
         with refusing(setting, f"counting the FLOPs of {architecture.id}"):
             counted = counted_flops(architecture, clip, classes)
-        say("timing a matrix product and a copy")
+        say("timing a matrix product, a convolution and a copy")
         ceiling = measure_ceilings(setting)
         subject = Subject(architecture, clip, classes, setting)
         works = work(architecture, clip, classes)
@@ -213,8 +213,9 @@ def measure(
         shared = busy(time.thread_time() - had, time.perf_counter() - at) if on_cpu else ""
         if not subject.network.is_chain:
             notes.append("no stages of a training step: the backward passes of several pathways interleave")
-        say("timing a matrix product and a copy again")
-        ceilings = ceiling.or_better(measure_ceilings(setting))
+        notes += _slow_alone(subject, samples)
+        say("timing a matrix product, a convolution and a copy again")
+        ceilings = _raised(ceiling.or_better(measure_ceilings(setting)), samples, works)
         return Measurement(
             architecture=architecture.id,
             cost=subject.cost,
@@ -229,6 +230,39 @@ def measure(
             busy=shared,
             seconds=time.perf_counter() - begun,
         )
+
+
+def _slow_alone(subject: Subject, samples: Sequence[_Sample]) -> list[str]:
+    """A note where one clip takes longer than two: on a CPU torch takes other code for one clip and one thread."""
+    alone = next((s for s in samples if (s.mode, s.batch) == ("forward", 1)), None)
+    if alone is None or subject.setting.device.type != "cpu":
+        return []
+    least, most = min(QUICK_S[0], subject.setting.min_run_s), min(QUICK_S[1], subject.setting.max_run_s)
+    subject.load(2)
+    subject.prepare(training=False)
+    with refusing(subject.setting, f"{_named('forward', 2)} of {subject.architecture.id}"):
+        two = Timing.of(repeat(subject.forward, replace(subject.setting, min_run_s=least, max_run_s=most)))
+    return slow_alone(Timing.of(alone.whole).median_ms, two.median_ms)
+
+
+def slow_alone(one_ms: float, two_ms: float) -> list[str]:
+    """What to say of forward passes of one and of two clips; nothing where two take longer."""
+    if two_ms >= one_ms:
+        return []
+    return [
+        f"a forward pass of 1 clip takes {one_ms:,.0f} ms and of 2 clips {two_ms:,.0f} ms: for 1 clip torch takes its "
+        "slow path on this CPU, so the latency of 1 clip is that of the path more than of the network"
+    ]
+
+
+def _raised(ceilings: Ceilings, samples: Sequence[_Sample], works: tuple[Work, ...]) -> Ceilings:
+    """``ceilings`` with the fastest stage, if that passes them."""
+    for sample in samples:
+        for part in works:
+            if times := sample.stages.get(part.name):
+                flops = part.flops(sample.batch, training=sample.mode == "training")
+                ceilings = ceilings.reached(1e3 * flops / Timing.of(times).median_ms)
+    return ceilings
 
 
 def quick(architecture: AnyNetwork, clip: ClipShape, classes: int, setting: Setting) -> dict[str, float]:
@@ -310,8 +344,8 @@ def _pass(sample: _Sample, works: tuple[Work, ...], dtype: str, ceilings: Ceilin
         seconds = timing.median_ms / 1e3
         flops = part.flops(sample.batch, training=training)
         traffic = part.bytes(sample.batch, dtype, training=training)
-        of_product = flops / seconds / ceilings.matmul_flops_per_s
+        of_best = flops / seconds / ceilings.flops_per_s
         of_copy = traffic / seconds / ceilings.copy_bytes_per_s
-        figures.append(StageFigure(part.name, timing, timing.median_ms / together, flops, traffic, of_product, of_copy))
+        figures.append(StageFigure(part.name, timing, timing.median_ms / together, flops, traffic, of_best, of_copy))
     ratio = float(np.median(np.sum(list(sample.stages.values()), axis=0) / np.array(sample.whole)))
     return Pass(sample.mode, sample.batch, Timing.of(sample.whole), sample.peak_bytes, tuple(figures), ratio)

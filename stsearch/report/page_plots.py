@@ -191,7 +191,7 @@ def _latency(report: Report) -> Any:
     drawn.add_scatter(
         x=gmacs, y=latency, mode="markers", marker={"color": BLUE, "size": 7, "opacity": 0.7},
         hovertext=[escape(name) for name in names],
-        hovertemplate="%{hovertext}<br>%{x:.2f} GMACs, %{y:.3g} ms<extra></extra>",
+        hovertemplate="%{hovertext}<br>%{x:.2f} GMACs, %{y:,.3r} ms<extra></extra>",
     )  # fmt: skip
     _styled(drawn, "multiply-adds (GMACs), computed", "latency (ms), measured", 380)
     drawn.update_xaxes(rangemode="tozero")

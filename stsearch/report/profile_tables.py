@@ -42,7 +42,7 @@ def _us(value: float | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """At most 100 %: a ceiling is measured too, and what stays in a cache may pass it (a line says that)."""
+    """At most 100 %: what stays in a cache may pass a copy's bandwidth (a line says that)."""
     return f"{min(share, 1.0):.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
@@ -66,7 +66,9 @@ def print_measurement(network: str, measurement: Measurement, console: Console) 
         f"closed form: {cost.total.macs / 1e9:.3f} GMACs a clip, {cost.total.params:,} parameters",
         f"counted by torch: {measurement.counted_flops / 2e9:.3f} GMACs a clip",
         f"measured ceilings: matrix product {best.matmul_flops_per_s / 1e9:,.0f} GFLOP/s "
-        f"({best.matmul_size} x {best.matmul_size}), copy {best.copy_bytes_per_s / 1e9:,.1f} GB/s",
+        f"({best.matmul_size} x {best.matmul_size}), convolution {best.convolution_flops_per_s / 1e9:,.0f} GFLOP/s,",
+        *([f"fastest stage {best.stage_flops_per_s / 1e9:,.0f} GFLOP/s,"] if best.stage_flops_per_s else []),
+        f"copy {best.copy_bytes_per_s / 1e9:,.1f} GB/s",
         "",
         "measured; ms: median +- interquartile range of n passes;",
         "MB: peak of what tensors hold, 1 MB = 1e6 bytes",
@@ -83,7 +85,7 @@ def print_measurement(network: str, measurement: Measurement, console: Console) 
         )
         console.print(_stages(measured))
     for line in (
-        "GFLOP/s: 2 x MACs (closed form) over time; matmul: its share of the product's.",
+        "GFLOP/s: 2 x MACs (closed form) over time; peak: its share of the best of these.",
         "GB/s: least traffic (closed form) over time; copy: its share of the copy's.",
         f"bound: by the larger of the two shares, where it is {BOUND_SHARE:.0%} or more.",
     ):
@@ -102,8 +104,7 @@ def _past(measurement: Measurement) -> str:
     for measured in measurement.passes:
         clips = f"{measured.batch} clip{'s' * (measured.batch > 1)}"
         for stage in measured.stages:
-            shares = (("matmul", stage.matmul_share), ("copy", stage.copy_share))
-            found += [f"{stage.name} ({name}, {measured.mode}, {clips})" for name, share in shares if share > 1]
+            found += [f"{stage.name} (copy, {measured.mode}, {clips})"] if stage.copy_share > 1 else []
     return ", ".join(found)
 
 
@@ -122,7 +123,7 @@ def _whole(measurement: Measurement) -> Table:
 
 
 def _stages(measured: Pass) -> Table:
-    table = _table("stage", "ms", "share", "GFLOP/s", "matmul", "GB/s", "copy", "bound")
+    table = _table("stage", "ms", "share", "GFLOP/s", "peak", "GB/s", "copy", "bound")
     for stage in measured.stages:
         table.add_row(
             stage.name,

@@ -162,7 +162,7 @@ class Audit:
         self.lock = Lock(plan.storage, f"{plan.study}/audit", self.storage.engine)
         self.url, self.missed = plan.storage, float("-inf")
         self.note: Callable[[str], None] = lambda text: None
-        self.precise: Callable[[str], None] = self.note
+        self.precise: Callable[[str], None] = lambda text: None
         if to_write:
             with self.lock:
                 self.studies = {part: self._companion(plan.companion(part)) for part in plan.fidelities}

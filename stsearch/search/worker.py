@@ -277,7 +277,7 @@ def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float
     over = {name: value for name, value in session.excess(costs).items() if name in measured_names() and value > 0}
     if over and not _is_asked(session, trial):
         budget = session.study.spec.budget
-        said = ", ".join(f"{name} {costs[name]:.4g}, budget {budget[name]:g}" for name in over)
+        said = ", ".join(f"{name} {_plain(costs[name])}, budget {_plain(budget[name])}" for name in over)
         raise optuna.TrialPruned(f"not trained: {said}")
 
 
@@ -286,6 +286,11 @@ def _is_asked(session: Session, trial: optuna.Trial) -> bool:
     if trial.user_attrs[ARCHITECTURE] in {network.id for network in session.study.compared_inside()}:
         return True
     return session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)
+
+
+def _plain(value: float) -> str:
+    """Four digits, and never a power of ten."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _is_start(session: Session, trial: optuna.Trial) -> bool:

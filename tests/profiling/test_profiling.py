@@ -34,7 +34,7 @@ from stsearch.nets.build import build
 from stsearch.profiling.against import disagreement
 from stsearch.profiling.ceilings import BOUND_SHARE, bound, measure_ceilings, work
 from stsearch.profiling.device import comparable, device_facts, fingerprint, refusing, with_threads
-from stsearch.profiling.measure import Setting, busy, measure, quick
+from stsearch.profiling.measure import Setting, busy, measure, quick, slow_alone
 from stsearch.profiling.memory import peak_bytes
 from stsearch.profiling.subject import Subject
 from stsearch.profiling.summary import plain_text, summarise
@@ -214,7 +214,8 @@ def test_measurement_is_whole_and_says_who_says_what(capsys: pytest.CaptureFixtu
     forward = found.passes[1]
     assert sum(stage.flops for stage in forward.stages) == 2 * 2 * total.macs
     stage = forward.stages[1]
-    assert stage.matmul_share == pytest.approx(stage.flops_per_s / found.ceilings.matmul_flops_per_s)
+    assert stage.matmul_share == pytest.approx(stage.flops_per_s / found.ceilings.flops_per_s)
+    assert max(stage.matmul_share for measured in found.passes for stage in measured.stages) <= 1
     data = json.loads(json.dumps(found.as_dict()))
     assert (data["cost"]["source"], data["flops"]["source"]) == ("closed form", "counted")
     assert data["ceilings"]["source"] == data["passes"][0]["latency"]["source"] == "measured"
@@ -232,7 +233,8 @@ def test_one_value_per_channel_cannot_be_trained_on_and_is_said() -> None:
     smallest = ClipShape(3, 4, 16, 16)
     found = measure(R3D, smallest, 10, BRIEF)
     assert [(p.mode, p.batch) for p in found.passes] == [("forward", 1), ("forward", 2), ("training", 2)]
-    assert found.notes == ("no training step of 1 clip: BatchNorm needs more than one value per channel",)
+    assert found.notes[0] == "no training step of 1 clip: BatchNorm needs more than one value per channel"
+    assert all("torch takes its slow path" in note for note in found.notes[1:])
     with pytest.raises(UserError, match="more than one value"):
         write_trace(R3D, smallest, 10, BRIEF, Path("x"), name="x", training=True, batch=1)
 
@@ -292,8 +294,32 @@ def test_the_larger_share_binds_from_the_threshold_on() -> None:
     ceilings = measure_ceilings(BRIEF)
     assert ceilings.matmul_flops_per_s > 1e8
     assert ceilings.copy_bytes_per_s > 1e7
+    assert ceilings.convolution_flops_per_s > 1e8
+    assert ceilings.flops_per_s == max(ceilings.matmul_flops_per_s, ceilings.convolution_flops_per_s)
     faster = replace(ceilings, matmul_flops_per_s=1e20, matmul_size=7)
     assert ceilings.or_better(faster) == faster
+    assert faster.flops_per_s == 1e20
+    assert ceilings.or_better(replace(ceilings, convolution_flops_per_s=2e20)).flops_per_s == 2e20
+    assert faster.reached(1e19) == faster
+    assert faster.reached(1e21).flops_per_s == 1e21
+
+
+@pytest.mark.parametrize(("one", "two", "said"), [(268, 99, True), (50, 99, False), (99, 99, False)])
+def test_torchs_slow_path_of_one_clip_is_said_where_two_take_less(one: float, two: float, said: bool) -> None:
+    notes = slow_alone(one, two)
+    assert bool(notes) == said
+    assert not said or "1 clip takes 268 ms and of 2 clips 99 ms" in notes[0]
+
+
+def test_a_stage_that_passes_every_ceiling_is_the_ceiling() -> None:
+    found = measure(R3D, CLIP, 10, BRIEF)
+    fastest = max(stage.flops_per_s for measured in found.passes for stage in measured.stages)
+    assert found.ceilings.flops_per_s >= fastest * (1 - 1e-9)
+    console = shown()
+    print_measurement("R3D-18", replace(found, ceilings=found.ceilings.reached(1e15)), console)
+    printed = "\n".join(lines_of(console))
+    assert "fastest stage 1,000,000 GFLOP/s" in printed
+    assert max(map(len, lines_of(console))) <= 80
 
 
 @pytest.mark.parametrize(

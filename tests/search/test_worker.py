@@ -29,8 +29,8 @@ from stsearch.search.session import open_session
 from stsearch.search.spec import Study, load_study
 from stsearch.search.state import State
 from stsearch.search.storage import open_storage, open_study
-from stsearch.search.training import Emit, Event
-from stsearch.search.worker import work
+from stsearch.search.training import Emit, Event, first_only
+from stsearch.search.worker import _plain, work
 from stsearch.space.published import NETWORKS
 from tests.conftest import Cli, awaited
 
@@ -294,3 +294,18 @@ def test_a_killed_search_goes_on_in_the_middle_of_a_training(tiny: Path, tmp_pat
     details = [one.details(one.complete)[0]["trainings"][0] for one in found]
     assert details[0]["predictions"] == details[1]["predictions"]
     assert [e["train_loss"] for e in details[0]["curve"]] == [e["train_loss"] for e in details[1]["curve"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(160.0, "160"), (12345.6, "12346"), (0.51234, "0.5123"), (1234567.0, "1234567"), (60, "60")]
+)
+def test_figures_of_a_measured_cap_are_plain_numbers(value: float, said: str) -> None:
+    assert _plain(value) == said
+
+
+def test_only_the_first_training_of_a_process_says_its_precision() -> None:
+    events: list[Event] = []
+    tell = first_only("precision", events.append)
+    tell("bf16: one")
+    tell("bf16: another")
+    assert events == [{"event": "precision", "text": "bf16: one"}]
