@@ -141,7 +141,8 @@ class Display:
         """How much of a network's training is done; 0 where it may end at any rung."""
         if self.epochs is None or "epoch" not in event:
             return 0.0
-        return (event["repeat"] * self.epochs + event["epoch"]) / (self.epochs * self.trainings)
+        done: int = event["repeat"] * self.epochs + event["epoch"]
+        return done / (self.epochs * self.trainings)
 
     def _chance(self) -> str:
         return f"{self.guess.chance:.1f} %, loss {self.guess.loss:.3f}"
