@@ -15,7 +15,6 @@ from stsearch.errors import UserError
 from stsearch.report.canvas import (
     GREY,
     HAIR,
-    INK,
     Circle,
     Item,
     Picture,
@@ -340,7 +339,7 @@ def _numbers(grid: _Grid, x0: float, y0: float) -> Iterator[Item]:
         value = grid.counts[row, column]
         text = f"{value:.4g}" if value < 1e4 else f"{value / 1000:.3g}k"
         text, size = fit(text, grid.cell - 1.5, min(8.0, grid.cell * 0.45), 3.5)
-        colour = "#ffffff" if grid.shares[row, column] > 0.5 else INK
+        colour = "#ffffff" if grid.shares[row, column] > 0.5 else "#000000"
         x, y = x0 + (column + 0.5) * grid.cell, y0 + (row + 0.5) * grid.cell + 0.36 * size
         yield Text(x, y, text, size, colour, "middle")
 

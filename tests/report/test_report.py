@@ -449,6 +449,61 @@ def test_nothing_sticks_out_and_it_prints(written: Path, open_page: Open, width:
     calm(visit)
 
 
+CONTRASTS = """() => {
+  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    paint.fillStyle = colour;
+    paint.fillRect(0, 0, 1, 1);
+    return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  const luminance = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = (text, x, y) => {
+    const under = [...text.closest("svg").querySelectorAll("rect, path, polygon")].filter((shape) => {
+      if (shape.closest("defs")) return false;
+      const { fill, fillOpacity } = getComputedStyle(shape), matrix = shape.getScreenCTM();
+      const clear = /^none$|^rgba.*, 0(.[0-4][0-9]*)?.$/.test(fill) || fillOpacity < 0.5;
+      if (clear || !matrix || !(shape.compareDocumentPosition(text) & 4)) return false;
+      return shape.isPointInFill(new DOMPoint(x, y).matrixTransform(matrix.inverse()));
+    });
+    const last = under.at(-1), card = getComputedStyle(text.closest(".figure")).backgroundColor;
+    return rgb(last ? getComputedStyle(last).fill : card);
+  };
+  const texts = [...document.querySelectorAll(".figure svg text")].filter((text) => text.getBoundingClientRect().width);
+  return texts.map((text) => {
+    const box = text.getBoundingClientRect();
+    const back = behind(text, box.left + box.width / 2, box.top + box.height / 2);
+    const levels = [luminance(rgb(getComputedStyle(text).fill)), luminance(back)].sort((a, b) => a - b);
+    return [text.textContent, (levels[1] + 0.05) / (levels[0] + 0.05), Math.max(...back)];
+  });
+}"""
+"""Of every text of a picture: the contrast to what lies behind it (WCAG), and how light that is, of 255."""
+
+
+@pytest.mark.slow
+def test_pictures_are_dark_in_the_dark_and_light_on_paper(written: Path, open_page: Open) -> None:
+    visit = opened(open_page, written)
+    page, back = visit.page, "getComputedStyle(document.querySelector('#plot-front .main-svg')).backgroundColor"
+    assert page.evaluate(back) == "rgb(255, 255, 255)"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.get_by_role("button", name="Open all").or_(page.get_by_role("button", name="Close all")).first.wait_for()
+        if page.locator("details.section:not([open])").count():
+            page.get_by_role("button", name="Open all").click()
+        page.wait_for_function("[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.main-svg'))")
+        page.wait_for_selector("#panel .drawing svg")
+        found = page.evaluate(CONTRASTS)
+        assert len(found) > 100
+        assert [one for one in found if one[1] < 4 and one[0].strip()] == [], scheme
+    assert page.evaluate(back) == "rgb(30, 36, 41)"
+    assert sum(light < 80 for *_, light in found) > 0.5 * len(found)
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.at_print = {back}; }})")
+    page.pdf(format="A4", print_background=True)
+    assert page.evaluate("window.at_print") == "rgb(255, 255, 255)"
+    assert page.evaluate(back) == "rgb(30, 36, 41)", "and as it was afterwards"
+    calm(visit)
+
+
 @pytest.mark.slow
 def test_hostile_texts_are_only_texts(tmp_path: Path, open_page: Open) -> None:
     study, made = begin(tmp_path, name=HOSTILE)

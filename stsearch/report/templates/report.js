@@ -5,10 +5,33 @@
   const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   const divs = new Map();
 
+  // In the dark greys are turned around, but not on paper. Colours stay, as they mean kinds, but for one that is dark.
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  let printing = false;
+  const turned = (value) => {
+    if (Array.isArray(value)) return value.map(turned);
+    if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, of]) => [key, turned(of)]));
+    if (value === "#0072B2") return "#56a9dd";
+    const [found, hex, level, alpha] = /^(?:#([0-9a-f]{2})\1\1|rgba\((\d+), \2, \2, ([\d.]+)\))$/i.exec(value) ?? [];
+    if (!found) return value;
+    const was = hex ? parseInt(hex, 16) : Number(level), is = 232 - Math.round(0.8 * was);
+    return `rgba(${was === 255 ? "30, 36, 41" : [is, is, is].join(", ")}, ${alpha ?? 1})`;
+  };
+  const toned = (name) => (dark.matches && !printing ? turned(plots[name]) : plots[name]);
+  const redraw = () => {
+    for (const [name, div] of divs) {
+      const { data: traces, layout } = toned(name);
+      Plotly.react(div, traces, layout, config);
+    }
+    if (shown) ring(shown);
+  };
+  dark.addEventListener("change", redraw);
+
   // A plot is drawn when it is first seen: in a closed section it has no size.
   const draw = (Plotly, div, sized) => {
-    const name = div.id.slice(5), figure = plots[name];
-    if (!figure || divs.has(name)) return;
+    const name = div.id.slice(5);
+    if (!plots[name] || divs.has(name)) return;
+    const figure = toned(name);
     divs.set(name, div);
     Plotly.newPlot(div, figure.data, sized ? { ...figure.layout, width: 680, autosize: false } : figure.layout, config);
     div.on("plotly_afterplot", () => declutter(div));
@@ -163,11 +186,15 @@
     closed = [...document.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
     if (!globalThis.Plotly) return;
+    printing = true;
+    if (dark.matches) redraw();
     for (const div of divs.values()) Plotly.relayout(div, { width: 680, autosize: false });
     for (const div of document.querySelectorAll(".plot")) draw(Plotly, div, true);
   });
   addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;
+    printing = false;
+    if (dark.matches) redraw();
     for (const div of divs.values()) Plotly.relayout(div, { width: null, autosize: true });
   });
 
@@ -178,7 +205,7 @@
       plots = read("plots");
       unpacked = null;
       for (const [name, div] of [...divs]) {
-        const figure = plots[name];
+        const figure = plots[name] && toned(name);
         if (div.isConnected && figure) Plotly.react(div, figure.data, figure.layout, config);
         else divs.delete(name);
       }
