@@ -102,9 +102,12 @@ class _Quiet(WSGIRequestHandler):
         """Requests are not news."""
 
 
-def serve(stored: StoredStudy, port: int) -> tuple[WSGIServer, str]:
-    """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address."""
-    page = LivePage(stored)
+def serve(stored: StoredStudy, port: int, table: str = "paper") -> tuple[WSGIServer, str]:
+    """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address.
+
+    ``table`` is the published one that the page holds beside the front.
+    """
+    page = LivePage(stored, table)
     try:
         server = make_server(HOST, port, application(stored, page), server_class=_Server, handler_class=_Quiet)
     except OSError as error:
