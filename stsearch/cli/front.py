@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     type=OneOf("number of frames", "8", "16"),
     help="For `published`: clips of 8 or 16 frames [default: 16].",
 )
-@click.option("--table", metavar="TABLE", help="For `published`: kinetics, ucf101, hmdb51, ig65m or zoo.")
+@click.option(
+    "--table",
+    metavar="TABLE",
+    help="For `published`, or beside a study's --plot: kinetics, ucf101, hmdb51, ig65m or zoo.",
+)
 @click.option("--views", type=click.IntRange(1, 10_000), metavar="N", help="With --table: costs of N views of a video.")
 @click.option("--effects", "with_effects", is_flag=True, help="What each kind is worth in each stage, with intervals.")
 @click.option("--pick", metavar="RULE", help="One network, and why: knee, max-accuracy, 'gmacs<=20', 'latency_ms<=15'.")
@@ -56,11 +60,10 @@ def pareto(
     form: str,
 ) -> None:
     """Show the front of STUDY; `published` is the paper's own table over computed multiply-adds."""
-    if table is not None or views is not None:
-        if study != "published" or storage is not None:
-            raise UserError("--table and --views go with `stsearch pareto published` only")
-        if table is None:
-            raise UserError("--views goes with --table")
+    its_own = study == "published" and storage is None
+    if views is not None and (table is None or not its_own):
+        raise UserError("--views goes with --table of `stsearch pareto published`")
+    if table is not None and its_own:
         if frames is not None or with_effects or no_paper or pick is not None:
             raise UserError("--table goes with --views, --plot and --format only")
         _literature(table, views or 1, plots, form)
@@ -71,13 +74,17 @@ def pareto(
         raise UserError("--pick: CSV has the networks alone; use --format json or table")
     if no_paper and not plots:
         raise UserError("--no-paper goes with --plot")
+    if table is not None and (no_paper or not plots):
+        raise UserError("--table of a study's front goes with --plot, without --no-paper")
     stored, result, effects = _result(study, storage, frames, with_effects)
     chosen = _picked(result, pick)
     if plots:
+        from stsearch.report.paper import PAPER, table_for
         from stsearch.report.plot import plot
 
+        beside = PAPER if table is None else table_for(result, table)
         for file in plots:
-            plot(result, Path(file), with_paper=not no_paper)
+            plot(result, Path(file), with_paper=not no_paper, table=beside)
     if form == "json":
         from stsearch.report.effects_text import effects_json
 

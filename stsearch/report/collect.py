@@ -19,6 +19,7 @@ from stsearch.report.easier import easier_of
 from stsearch.report.effects import Effects
 from stsearch.report.effort import Effort, Loss
 from stsearch.report.page import MOST, Network, Report
+from stsearch.report.paper import PAPER
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
 from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
@@ -38,8 +39,11 @@ POINTS_OF_MANY = 25
 Floats = npt.NDArray[np.float64]
 
 
-def report_of(stored: StoredStudy, command: str = "") -> Report:
-    """Read everything that the report of ``stored`` says; the study may be running, or empty."""
+def report_of(stored: StoredStudy, command: str = "", table: str = PAPER) -> Report:
+    """Read everything that the report of ``stored`` says; the study may be running, or empty.
+
+    ``table`` is the published one that is held beside its front.
+    """
     began, ended = stored.times()
     whole = pareto_of(stored)
     details = _details(stored, whole)
@@ -81,6 +85,7 @@ def report_of(stored: StoredStudy, command: str = "") -> Report:
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         version=__version__,
         command=command,
+        table=table,
     )
 
 

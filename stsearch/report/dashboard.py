@@ -81,9 +81,12 @@ def _once(make: Callable[[], Any]) -> Callable[[], Any]:
     return asked
 
 
-def serve(stored: StoredStudy, port: int) -> tuple[WSGIServer, str]:
-    """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address."""
-    page = LivePage(stored)
+def serve(stored: StoredStudy, port: int, table: str = "paper") -> tuple[WSGIServer, str]:
+    """A server bound to 127.0.0.1 (any free port for 0), which begins to make the study's page, and its address.
+
+    ``table`` is the published one that the page holds beside the front.
+    """
+    page = LivePage(stored, table)
     server, address = listening(port, application(stored, page))
     Thread(target=_warmed, args=(page,), daemon=True).start()
     return server, address

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,14 @@ def _front(rows: tuple[Published, ...], macs: list[int | None], dataset: str) ->
     ]
     if not among:
         return set()
-    kept = non_dominated(minimised([[top1, float(cost)] for _, top1, cost in among], ["maximize", "minimize"]))
-    return {index for (index, _, _), keep in zip(among, kept, strict=True) if keep}
+    front = set(front_of([(float(cost), top1) for _, top1, cost in among]))
+    return {index for index, top1, cost in among if (cost, top1) in front}
+
+
+def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points ``(cost, accuracy)`` those that no other is better than in both, by cost."""
+    kept = non_dominated(minimised([[top1, cost] for cost, top1 in points], ["maximize", "minimize"]))
+    return sorted(point for point, keep in zip(points, kept, strict=True) if keep)
 
 
 def as_dict(table: str, views: int, found: tuple[Entry, ...]) -> dict[str, Any]:

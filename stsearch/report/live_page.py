@@ -25,7 +25,8 @@ class _Made:
 class LivePage:
     """The page of one study; threads may ask at once."""
 
-    def __init__(self, stored: StoredStudy) -> None:
+    def __init__(self, stored: StoredStudy, table: str = "paper") -> None:
+        self._table = table
         self._stored, self._read_at, self._lock = stored, time.monotonic(), Lock()
         self._made: _Made | None = None
 
@@ -49,7 +50,7 @@ class LivePage:
         stamp = stamp_of(stored)
         made = self._made
         if made is None or made.stamp != stamp:
-            made = self._made = _Made(stamp, html(report_of(stored), stamp))
+            made = self._made = _Made(stamp, html(report_of(stored, table=self._table), stamp))
         return made.page
 
     def network(self, architecture: str) -> str:

@@ -9,7 +9,7 @@ from stsearch.report.records import Bullets, Pairs, Part, Section, Table
 from stsearch.report.sections import sections
 from stsearch.report.words import plain, table
 
-_SHOWN = ("table", "effects", "lost", "provenance")
+_SHOWN = ("table", "compared", "effects", "lost", "provenance")
 """Sections that are in it"""
 
 

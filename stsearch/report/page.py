@@ -142,6 +142,8 @@ class Report:
     version: str
     """of stsearch, that wrote this"""
     command: str
+    table: str
+    """published results that are held beside the front: ``paper``, or one of ``stsearch.space.literature.TABLES``"""
 
     @property
     def front(self) -> tuple[Network, ...]:

@@ -81,13 +81,17 @@ def _front(report: Report) -> Any:
 
 def _paper(report: Report, front: Any) -> Any:
     """The paper's published front, where it compares with the study's."""
-    if front is None or (drawn := paper_figure(report.pareto, _PAPER, {trace.name for trace in front.data})) is None:
+    if front is None or (drawn := _beside(report, front)) is None:
         return None
     titles = drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text
     _styled(drawn, *titles, _PAPER[1])
     drawn.update_xaxes(title_text=titles[0].replace(", ", "<br>", 1))
     drawn.update_layout(legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0})
     return drawn
+
+
+def _beside(report: Report, front: Any) -> Any:
+    return paper_figure(report.pareto, _PAPER, {trace.name for trace in front.data}, report.table)
 
 
 def _fade(report: Report, drawn: Any) -> None:

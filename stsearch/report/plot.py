@@ -23,7 +23,7 @@ from stsearch.report.axes import (
     steps_of,
 )
 from stsearch.report.confidence_text import shown_chance
-from stsearch.report.paper import Paper, add_paper, draw_paper, head_paper, name_paper, paper_beside, paper_labels
+from stsearch.report.paper import PAPER, Paper, add_paper, draw_paper, name_paper, paper_beside, paper_labels
 from stsearch.report.pareto import Pareto
 from stsearch.search.metrics import METRICS
 from stsearch.search.reading import Record
@@ -52,8 +52,8 @@ HALTED, STOPPED = "#777777", "stopped early, at its rung"
 BAND = "front, 95 % band; bars: standard errors"
 
 
-def plot(pareto: Pareto, path: Path, *, with_paper: bool = True) -> None:
-    """Write the figure; ``with_paper`` with the paper's published front beside it, where that can be compared.
+def plot(pareto: Pareto, path: Path, *, with_paper: bool = True, table: str = PAPER) -> None:
+    """Write the figure; ``with_paper`` with the published front of ``table`` beside it, where that can be compared.
 
     ``UserError`` for a suffix that is not one of ``SUFFIXES`` or a place not writable.
     """
@@ -62,7 +62,7 @@ def plot(pareto: Pareto, path: Path, *, with_paper: bool = True) -> None:
     axes = axes_of(pareto)
     if not pareto.front:
         raise UserError(f"the study {pareto.study!r} has no trained network to plot yet")
-    paper = paper_beside(pareto, axes) if with_paper else None
+    paper = paper_beside(pareto, axes, table) if with_paper else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".html":
@@ -316,7 +316,6 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
         add_paper(figure, beside, seen, ("x2", "y2"))
         name_paper(figure, beside, drawn.axes[1], papers, "2")
         figure.update_layout(xaxis_domain=[0, _SHARE[0]], xaxis2_domain=[_SHARE[1], 1], yaxis2_anchor="x2")
-        head_paper(figure)
     return figure
 
 

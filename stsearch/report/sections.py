@@ -13,7 +13,7 @@ from stsearch.report.effects_text import cost_unit, parts
 from stsearch.report.learning import FITTED, TAKEN_OFF
 from stsearch.report.learning_text import figures, warnings
 from stsearch.report.page import DETAILED, Network, Report
-from stsearch.report.paper import SOURCE, paper_beside, paper_clip
+from stsearch.report.paper import PAPER, SOURCE, Paper, paper_beside, paper_clip
 from stsearch.report.provenance import lost, onward, provenance, took
 from stsearch.report.records import Cell, Chart, Column, Fold, Pairs, Part, Pictures, Row, Section, Table, table_of
 from stsearch.report.strips import strip
@@ -21,6 +21,7 @@ from stsearch.report.words import counted
 from stsearch.search.metrics import METRICS
 from stsearch.search.reading import Record
 from stsearch.space.cost import COSTS
+from stsearch.space.literature import TABLES, main_dataset
 from stsearch.stats.proportions import difference
 
 
@@ -111,8 +112,11 @@ def paper(report: Report) -> Section | None:
     """The paper's front, where the study has one to hold beside it."""
     if not report.front or len(report.pareto.objectives) < 2:
         return None
-    if paper_beside(report.pareto, axes_of(report.pareto)) is None:
+    shown = paper_beside(report.pareto, axes_of(report.pareto), report.table)
+    if shown is None:
         return None
+    if report.table != PAPER:
+        return _published(report, shown)
     lead = (
         f"The paper's twelve 18-layer networks: accuracy on Kinetics-400 as published ({SOURCE}), cost computed for "
         f"clips of {paper_clip()}. Colours and marks are those above. Data and training differ, so compare the shapes, "
@@ -120,6 +124,20 @@ def paper(report: Report) -> Section | None:
     )
     chart = Chart("paper", "Scatter plot of the paper's published accuracy over cost")
     return Section("paper", "Does the front look like the paper's?", (lead, chart))
+
+
+def _published(report: Report, shown: Paper) -> Section:
+    """Another table than the paper's."""
+    about, dataset = TABLES[report.table], main_dataset(report.table)
+    lead = (
+        f"Published results, {about}: {counted(len(shown.marks), 'row')} on {dataset} of networks whose cost is "
+        "counted here. Accuracies are as printed, of other clips, views and trainings; costs are those of one view, "
+        f"counted as this study's{', on a logarithmic axis' if shown.log else ''}. Filled: on their own front. Data "
+        "and training differ from this study's, so compare the shapes, not the figures. "
+        f"`stsearch pareto published --table {report.table}` has every row with its source."
+    )
+    chart = Chart("paper", f"Scatter plot of published accuracy over cost, table {report.table}")
+    return Section("paper", "Does the front look like what others published?", (lead, chart))
 
 
 def effects(report: Report) -> Section:

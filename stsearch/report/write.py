@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stsearch.errors import UserError, unknown, writable
 from stsearch.report.collect import report_of
+from stsearch.report.paper import PAPER
 from stsearch.search.place import shown
 from stsearch.search.reading import StoredStudy
 
@@ -16,9 +17,12 @@ FORMS = {".html": "html", ".md": "md"}
 """Suffix to form"""
 
 
-def render(stored: StoredStudy, form: str, command: str = "") -> str:
-    """The report as text; ``form`` is ``html`` or ``md``, ``command`` is what it says that made it."""
-    report = report_of(stored, command)
+def render(stored: StoredStudy, form: str, command: str = "", table: str = PAPER) -> str:
+    """The report as text; ``form`` is ``html`` or ``md``, ``command`` is what it says that made it.
+
+    ``table`` is the published one that is held beside the front.
+    """
+    report = report_of(stored, command, table)
     if form == "md":
         from stsearch.report.markdown import markdown
 
@@ -28,8 +32,10 @@ def render(stored: StoredStudy, form: str, command: str = "") -> str:
     return html(report)
 
 
-def write_report(stored: StoredStudy, path: Path, form: str | None = None) -> None:
+def write_report(stored: StoredStudy, path: Path, form: str | None = None, table: str = PAPER) -> None:
     """Write the report to ``path``, over what is there; ``form`` follows from the suffix where it is not given.
+
+    ``table`` is the published one that is held beside the front.
 
     ``UserError`` for a suffix that is not one of ``FORMS``, a form that is not the suffix's, and
     a place that cannot be written.
@@ -40,13 +46,14 @@ def write_report(stored: StoredStudy, path: Path, form: str | None = None) -> No
     if form not in (None, FORMS[suffix]):
         raise UserError(f"-o {path} is a file of the form {FORMS[suffix]}; given --format {form}")
     write_text(path, "")  # a place that cannot be written is known before the work is done
-    write_text(path, render(stored, FORMS[suffix], _command(stored, path)))
+    write_text(path, render(stored, FORMS[suffix], _command(stored, path, table), table))
 
 
-def _command(stored: StoredStudy, path: Path) -> str:
+def _command(stored: StoredStudy, path: Path, table: str) -> str:
     usual = stored.url == f"sqlite:///studies/{stored.name}.db"
     storage = "" if usual else f" --storage {shlex.quote(shown(stored.url))}"
-    return f"stsearch report {shlex.quote(stored.name)}{storage} -o {shlex.quote(str(path))}"
+    beside = "" if table == PAPER else f" --table {table}"
+    return f"stsearch report {shlex.quote(stored.name)}{storage} -o {shlex.quote(str(path))}{beside}"
 
 
 def write_text(path: Path, text: str) -> None:

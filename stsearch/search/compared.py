@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from stsearch.errors import UserError, brief, did_you_mean
 from stsearch.space.blueprint import AnyNetwork, ClipShape
@@ -26,6 +27,7 @@ def known_name(given: str) -> str:
     return name_of(network)
 
 
+@lru_cache(maxsize=256)
 def too_small(network: AnyNetwork, clip: ClipShape) -> str:
     """Why clips of this shape cannot be seen by ``network``; empty where they can."""
     try:

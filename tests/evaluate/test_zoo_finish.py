@@ -192,6 +192,37 @@ def test_exported_files_take_clips_of_other_batches_sizes_and_lengths(name: str,
         assert free == ["N", "T", "H", "W"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "frames"), [("slowfast-r50-4x16", 8), ("i3d", 16)])
+def test_two_pathways_and_inception_are_trained_and_evaluated(
+    name: str, frames: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On clips that are given, not their usual ones; ``evaluate`` says of the last epoch what ``train`` said."""
+    sides = ("--frames", str(frames), "--size", "32")
+    recipe = "--set=evaluate={optimizer: sgd, lr: 0.01, epochs: 1, batch: 4, video_clips: 2}"
+    train = ("train", name, *DATA, *sides, "--threads", "1", recipe, "--device", "cpu", "--quiet")
+    typed(*train, "--out", "mine", "--format", "json")
+    kept = read_weights(tmp_path / "mine" / "weights.pt")
+    known = ZOO["SlowFast-R50-4x16" if frames == 8 else "I3D"]
+    assert (kept.about.architecture, kept.about.clip) == (known.id, ClipShape(3, frames, 32, 32))
+    capsys.readouterr()
+    typed("evaluate", name, "--weights", "mine/weights.pt", *DATA, "--views", "2x1", "--format", "json", "--quiet")
+    (found,) = json.loads(capsys.readouterr().out)["networks"]
+    assert found["network"] == known.name
+    assert found["video_top1"] == pytest.approx(kept.about.record["video_top1"])
+    assert found["clip_top1"] == pytest.approx(kept.about.record["clip_top1"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ["SlowFast-R50-4x16", "I3D"])
+def test_two_pathways_and_inception_are_exported_to_onnx(name: str, tmp_path: Path) -> None:
+    done = export(trained(name), "onnx", tmp_path / "network.onnx", say=lambda text: None)
+    assert max(one.difference for one in done.parity) < 1e-4
+    assert [one.shape[0] for one in done.parity] == [1, 3, 2]
+    assert "N" in done.metadata["input"]["dynamic"]
+
+
 def test_dropout_and_a_moving_average_go_together(cli: Cli, tmp_path: Path) -> None:
     """The last batch is shorter than those that the averaged network's statistics are computed on."""
     words = [

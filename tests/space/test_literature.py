@@ -105,7 +105,8 @@ def test_the_command(tmp_path: Path, cli: Cli) -> None:
     [
         (["published", "--table", "zo"], "unknown table 'zo'. Did you mean 'zoo'?"),
         (["published", "--views", "30"], "--views goes with --table"),
-        (["quickstart", "--table", "zoo"], "--table and --views go with `stsearch pareto published` only"),
+        (["quickstart", "--table", "zoo"], "--table of a study's front goes with --plot, without --no-paper"),
+        (["quickstart", "--table", "zoo", "--views", "30"], "--views goes with --table of `stsearch pareto published`"),
         (["published", "--table", "zoo", "--frames", "8"], "--table goes with --views, --plot and --format only"),
         (["published", "--table", "zoo", "--plot", "x.gif"], "unknown suffix '.gif'"),
     ],
