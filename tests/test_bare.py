@@ -80,3 +80,15 @@ def test_a_study_is_run_reported_and_read_with_nothing_but_the_wheel(bare: Path,
     assert "front" in call("pareto", "tiny", "--plot", "front.png")
     assert "written: page.html" in call("report", "tiny", "-o", "page.html")
     assert "19,683" in call("space", "r18")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_an_engine_says_what_to_install(bare: Path, tiny: Path, engine: str, package: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(bare), "-P", "-m", "stsearch.cli", "run", str(tiny), f"--set=engine={{name: {engine}}}"]
+    command += ["--storage", "sqlite:///mine.db" if engine == "ray" else "postgresql://db.invalid/mine"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tiny.parent, env=environment)
+    assert ran.returncode == 2
+    assert ran.stderr == f"stsearch: engine {engine} needs {package}: pip install 'stsearch[{engine}]'\n"
+    assert not (tiny.parent / "mine.db").exists()
