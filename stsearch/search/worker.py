@@ -32,6 +32,7 @@ from stsearch.search.burial import bury_dead
 from stsearch.search.claims import begin_trial
 from stsearch.search.halving import GoingOn, course_of, next_going_on, reference_course, shelf_of, tidy
 from stsearch.search.luck import check_luck
+from stsearch.search.measuring import is_start, measured_target, prune_slow
 from stsearch.search.metrics import measured_names
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Patience, persist
@@ -203,12 +204,12 @@ def _objective(
     keep, note = partial(persist, session), partial(_note, emit)
     with ending(session, trial, about, emit):
         try:
-            costs |= going_on.measured if going_on and going_on.measured else _measured(session, architecture)
+            costs |= going_on.measured if going_on and going_on.measured else measured_target(session, architecture)
             keep(partial(keep_measured, trial, {name: costs[name] for name in measured_names() if name in costs}))
             keep(partial(set_constraints, trial, session.optuna_study, session.excess(costs)))
             about |= costs
-            _prune_slow(session, trial, costs)
-            screen(session, trial, asked_for=_is_start(session, trial), keep=keep, note=note)
+            prune_slow(session, trial, costs)
+            screen(session, trial, asked_for=is_start(session, trial), keep=keep, note=note)
             course = course_of(session, trial, going_on, keep, note)
             evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course, (trial, keep))
         except optuna.TrialPruned as pruned:
@@ -262,39 +263,6 @@ def _trace(
         return
     if path is not None:
         persist(session, partial(trial.set_user_attr, TRACE, path))
-
-
-def _measured(session: Session, architecture: AnyNetwork) -> dict[str, float]:
-    """What a study wants measured of the target, before training; ``EvaluationFailed`` if that cannot be."""
-    try:
-        return session.measured(architecture)
-    except StsearchError as error:
-        raise EvaluationFailed(str(error)) from error
-
-
-def _prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float]) -> None:
-    """A network over a measured cap is not trained, but one that is asked for all the same."""
-    over = {name: value for name, value in session.excess(costs).items() if name in measured_names() and value > 0}
-    if over and not _is_asked(session, trial):
-        budget = session.study.spec.budget
-        said = ", ".join(f"{name} {_plain(costs[name])}, budget {_plain(budget[name])}" for name in over)
-        raise optuna.TrialPruned(f"not trained: {said}")
-
-
-def _is_asked(session: Session, trial: optuna.Trial) -> bool:
-    """Whether a trial's network is trained whatever it costs: for ``start_with: paper-all`` and ``compare_with``."""
-    if trial.user_attrs[ARCHITECTURE] in {network.id for network in session.study.compared_inside()}:
-        return True
-    return session.study.spec.search.start_with == "paper-all" and _is_start(session, trial)
-
-
-def _plain(value: float) -> str:
-    """Four digits, and never a power of ten."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-def _is_start(session: Session, trial: optuna.Trial) -> bool:
-    return trial.user_attrs[ARCHITECTURE] in {architecture.id for architecture in session.sampler.start}
 
 
 def _done(about: Event, metrics: dict[str, float], evaluation: Evaluation | Scored) -> Event:
@@ -377,7 +345,7 @@ def _train_reference(session: Session, name: str, architecture: AnyNetwork, emit
 
     try:
         with own_failures():
-            costs |= _measured(session, architecture)
+            costs |= measured_target(session, architecture)
         about |= costs
         course = reference_course(session, architecture, partial(_note, emit))
         evaluation, flops = _evaluate(session, architecture, on_epoch, course)

@@ -24,13 +24,14 @@ from stsearch.evaluate.train import Trainer
 from stsearch.search.attributes import ARCHITECTURE, SPEC
 from stsearch.search.engine import Plugins, run_processes
 from stsearch.search.joining import joined
+from stsearch.search.measuring import _plain
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
 from stsearch.search.spec import Study, load_study
 from stsearch.search.state import State
 from stsearch.search.storage import open_storage, open_study
 from stsearch.search.training import Emit, Event, first_only
-from stsearch.search.worker import _plain, work
+from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
 from tests.conftest import Cli, awaited
 
