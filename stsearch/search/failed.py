@@ -19,13 +19,15 @@ from stsearch.space.architecture import Architecture, parse_placement
 
 
 def reopen(storage: RDBStorage, study: OptunaStudy) -> int:
-    """Make trials, repeats and references that failed by themselves count as interrupted; how many there were.
+    """Make trials, repeats, references and trainings of audits that failed by themselves count as interrupted.
 
-    The caller holds the lock. Optuna lets nobody change a trial that ended, so its attributes are written past it;
-    whoever read them before does not see it.
+    Gives how many there were. The next audit trains its own again. The caller holds the lock. Optuna lets nobody change
+    a trial that ended, so its attributes are written past it; whoever read them before does not see it.
     """
     names = (study.study_name, study.study_name + REPEATS)
-    numbers = [known._study_id for known in storage.get_all_studies() if known.study_name in names]
+    beside = f"{study.study_name}/"  # its audits and calibrations
+    known = storage.get_all_studies()
+    numbers = [one._study_id for one in known if one.study_name in names or one.study_name.startswith(beside)]
     trials = [trial for number in numbers for trial in storage.get_all_trials(number, deepcopy=False)]
     failed = [trial for trial in trials if state_of(trial) is State.FAILED]
     rows = [

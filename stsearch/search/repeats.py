@@ -43,7 +43,6 @@ from stsearch.search.session import Session
 from stsearch.search.shown import Begun
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
-from stsearch.search.stored_records import records_of
 from stsearch.search.stored_repeats import Repeat as Audited
 from stsearch.search.training import Emit, Event, ending, one_trial, own_failures, reporter
 from stsearch.space.architecture import Architecture, parse_placement
@@ -211,7 +210,7 @@ def answers(
 
 def audited_trainings(session: Session) -> dict[str, list[Any]]:
     """Records of the trainings that audits made, by architecture."""
-    records = records_of(session.url, [one.trial_id for found in session.audited.values() for one in found])
+    records = session.audit_records
     known = {name: [records.get(one.trial_id, {}) for one in found] for name, found in session.audited.items()}
     return {
         name: [training for record in found for training in record.get("evaluation", {}).get("trainings", [])]

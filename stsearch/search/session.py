@@ -45,6 +45,7 @@ from stsearch.search.samplers import HardBudget
 from stsearch.search.spec import Study
 from stsearch.search.state import State
 from stsearch.search.storage import HEARTBEAT_S, Lock, open_storage, opening
+from stsearch.search.stored_records import records_of
 from stsearch.search.stored_repeats import Repeat, audit_repeats
 from stsearch.search.tally import Tally
 from stsearch.search.workers import Silence
@@ -76,6 +77,8 @@ class Session:
     """further trainings of its networks, once there are any"""
     audited: Mapping[str, tuple[Repeat, ...]] = field(default_factory=dict)
     """trainings that audits made at its fidelity before it was opened, by architecture"""
+    audit_records: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """the same with all that was found, by Optuna's number of each"""
     own: str = ""
     """what is in the names of its folders of files, see ``FOLDER``"""
     exhausted: bool = False
@@ -250,9 +253,11 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
     first = len(optuna_study.get_trials(deepcopy=False))
     audited = audit_repeats(study.storage_url, study.name, identity)  # also of a calibration before it was begun
-    return Session(
+    session = Session(
         study, storage, optuna_study, sampler, lock, data, device, first=first, audited=audited, own=own, more=more
     )
+    session.audit_records = records_of(study.storage_url, [o.trial_id for each in audited.values() for o in each])
+    return session
 
 
 def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:

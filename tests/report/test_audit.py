@@ -38,6 +38,7 @@ from stsearch.report.pareto import pareto_of
 from stsearch.search.audit import AUDIT, RETEST, Audit, Plan, load_clips, part_seed, work_audit
 from stsearch.search.burial import MOST_LOST, interrupt
 from stsearch.search.engine import run as run_engine
+from stsearch.search.failed import reopen
 from stsearch.search.reading import StoredStudy, read_study
 from stsearch.search.repeats import accuracies, answers, audited_trainings
 from stsearch.search.session import open_session
@@ -295,6 +296,8 @@ def test_a_network_whose_trainings_kill_their_workers_is_given_up(tiny_study: St
     assert claimed[0] == made.work[1]
     assert said == [f"{made.work[0].network}: given up: 5 workers were killed while they trained it (out of memory?)"]
     assert audit.found().failed == {(AUDIT, made.work[0].architecture): said[0].partition(": ")[2]}
+    reopen(audit.storage, optuna.load_study(study_name="tiny", storage=audit.storage))  # run --retry-failed
+    assert Audit(made).left()[0] == made.work[0]
 
 
 def test_who_repeats_knows_what_audited_trainings_had_right(tiny_study: StoredStudy, searched: Path) -> None:
