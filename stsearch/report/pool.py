@@ -154,7 +154,8 @@ def _paired(
     missing = near[~np.isin(near, list(read))]
     records = {**{p: r for p, r in read.items() if p in near}, **_records(stored, rows, outside, missing)}
     found = {place: right(record["trainings"], stored.labels) for place, record in records.items()}
-    return paired_of({place: known for place, known in found.items() if known is not None}, data.binomial())
+    answers = {place: known for place, known in found.items() if known is not None}
+    return paired_of(answers, data.binomial(), data.searched)
 
 
 def _measured(data: Measured, repeated: npt.NDArray[np.int64], values: Sequence[Floats]) -> Measured:

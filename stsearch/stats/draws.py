@@ -75,7 +75,7 @@ def measured(
         videos,
         within=within,
     )
-    return replace(data, paired=paired_of(correct, data.binomial())) if correct else data
+    return replace(data, paired=paired_of(correct, data.binomial(), data.searched)) if correct else data
 
 
 def draw_fronts(accuracies: Sequence[Measured], seed: int = 0) -> Draws:

@@ -2,7 +2,8 @@
 
 A training of network ``i`` has video ``v`` right or wrong. Some videos are easy and some hard for every network, so
 most of a network's binomial noise is luck with the videos that the others share, and no difference between two
-networks holds it. Of the mean correctness ``y_iv`` the mean over networks and the network's own are taken off; the
+networks holds it. Of the mean correctness ``y_iv`` the mean over networks and the network's own are taken off (over
+the networks of the search: what they are compared with is to change nothing of theirs); the
 covariance of what is left, over videos, is that of the networks' mean accuracies beside each other. For two networks
 trained once it is McNemar's: ``var(y_i - y_j) = var_v(y_iv - y_jv) / V`` exactly.
 
@@ -76,35 +77,41 @@ class Paired:
         return np.asarray(generator.standard_normal((count, len(rows))) @ root.T)
 
 
-def paired_of(correct: Mapping[int, Bools], binomial: Floats) -> Paired | None:
+def paired_of(correct: Mapping[int, Bools], binomial: Floats, searched: Bools | None = None) -> Paired | None:
     """Pairs among ``N`` networks with the ``binomial`` variances ``(N,)`` of one training.
 
-    ``correct`` has, by place among them, whether each of ``n`` trainings had each video right, ``(n, V)``. ``None``
-    where fewer than two networks or than ``FEWEST_VIDEOS`` videos are known: there is nothing to pair.
+    ``correct`` has, by place among them, whether each of ``n`` trainings had each video right, ``(n, V)``. What a
+    video is for all is the mean over networks that are ``searched`` ``(N,)``, where two of them are known; by default,
+    and elsewhere, over all. ``None`` where fewer than two networks or than ``FEWEST_VIDEOS`` videos are known: there is
+    nothing to pair.
     """
     places = np.array(sorted(correct), dtype=np.int64)
     videos = correct[int(places[0])].shape[1] if len(places) else 0
     if len(places) < 2 or videos < FEWEST_VIDEOS:
         return None
     means = np.stack([correct[place].mean(0) for place in places.tolist()]) * (100 / videos)
-    easiness = means.mean(0)
+    own = np.arange(len(places)) if searched is None else np.flatnonzero(searched[places])
+    own = own if len(own) > 1 else np.arange(len(places))
+    easiness = means[own].mean(0)
     residuals = means - easiness
     residuals -= residuals.mean(1, keepdims=True)
     rows = np.full(len(binomial), -1, dtype=np.int64)
     rows[places] = np.arange(len(places))
     squares = np.square(residuals).sum(1)
-    shared = float(squares.sum()) / (len(places) * (len(places) - 1))  # so that covariances are 0 on average
-    own = np.maximum(squares + shared, _LEAST * 1e4 / videos**2)
+    shared = float(squares[own].sum()) / (len(own) * (len(own) - 1))  # so that covariances are 0 on average
+    variance = np.maximum(squares + shared, _LEAST * 1e4 / videos**2)
     trainings = np.array([len(correct[place]) for place in places.tolist()])
     several = np.flatnonzero(trainings > 1)
-    unit = own * trainings  # as if all of it were the trainings' chance: of one training nobody knows better
+    unit = variance * trainings  # as if all of it were the trainings' chance: of one training nobody knows better
     if len(several):
         chance = np.array([correct[int(place)].var(0, ddof=1).sum() for place in places[several]]) * 1e4 / videos**2
-        once = own[several] + chance * (1 - 1 / trainings[several])
-        unit *= min(1.0, float(chance.sum() / max(once.sum(), 1e-12)))
+        once = variance[several] + chance * (1 - 1 / trainings[several])
+        told = np.isin(several, own)
+        told = told if told.any() else ~told
+        unit *= min(1.0, float(chance[told].sum() / max(once[told].sum(), 1e-12)))
         unit[several] = np.maximum(chance, _LEAST * 1e4 / videos**2)
-    lasting = np.maximum(own - unit / trainings, 0.0)
-    lent = binomial / binomial[places].sum()  # to networks whose answers are not known
-    unit, lasting = (np.where(rows < 0, lent * known.sum(), known[rows]) for known in (unit, lasting))
+    lasting = np.maximum(variance - unit / trainings, 0.0)
+    lent = binomial / binomial[places[own]].sum()  # to networks whose answers are not known
+    unit, lasting = (np.where(rows < 0, lent * known[own].sum(), known[rows]) for known in (unit, lasting))
     common = max(float(np.square(easiness - easiness.mean()).sum()) - shared, 0.0)
     return Paired(rows, residuals, shared, unit, lasting, common)

@@ -85,17 +85,26 @@ def test_a_network_of_which_nothing_could_be_shown_is_refused(tiny: Path) -> Non
 
 @pytest.mark.slow
 def test_they_are_trained_as_the_studys_own_and_change_nothing_of_it(tiny: Path) -> None:
-    outside = "search.compare_with=[x3d-s, slowfast-r50-4X16, 2d-3d-2d-2d-3d@34]"
-    study, events = run(tiny, outside)
+    outside, videos = "search.compare_with=[x3d-s, slowfast-r50-4X16, 2d-3d-2d-2d-3d@34]", "data.val_clips=40"
+    study, events = run(tiny, outside, videos)
     assert began(events)[:3] == ["X3D-S", "SlowFast-R50-4x16", "2d-3d-2d-2d-3d@34"]
     assert [event["compared"] for event in events if event["event"] == "start" and event["trial"] is None] == [True] * 3
     with_them = front()
-    alone, _ = run(tiny, "name=alone")
+    alone, _ = run(tiny, "name=alone", videos)
     without = front("alone")
     assert [t.user_attrs[ARCHITECTURE] for t in study.trials] == [t.user_attrs[ARCHITECTURE] for t in alone.trials]
     assert [t.values for t in study.trials] == [t.values for t in alone.trials]
     for of in ("front", "dominated", "references", "hypervolume", "reference_point", "trained", "failed"):
         assert getattr(with_them, of) == getattr(without, of), of
+    with_noise, alone_noise = with_them.confidence, without.confidence
+    assert with_noise is not None
+    assert alone_noise is not None
+    assert with_noise.hypervolume == pytest.approx(alone_noise.hypervolume)
+    for one in without.front:
+        mine, theirs = without.certainty(one), with_them.certainty(one)
+        assert mine is not None
+        assert theirs is not None
+        assert theirs.as_dict() == pytest.approx(mine.as_dict())
     assert without.compared == ()
     found = {one.name: one for one in with_them.compared}
     for name in ("X3D-S", "SlowFast-R50-4x16"):

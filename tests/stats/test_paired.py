@@ -111,6 +111,38 @@ def test_of_single_trainings_paired_intervals_are_narrower_and_cover() -> None:
     assert np.mean([unpaired.width / paired.width for paired, unpaired in outcomes]) > 1.4
 
 
+@pytest.mark.parametrize("trainings", [1, 2])
+def test_networks_that_are_not_searched_change_nothing_of_the_others(trainings: int) -> None:
+    """Three at chance level beside twelve: the same errors, probabilities and luck of all; differences stay McNemar's.
+
+    Two of the searched have no answers stored, and borrow from the searched alone.
+    """
+    rng, planted = np.random.default_rng(0), world(0, 12, trainings, 300, 0.06)
+    known = {place: right for place, right in planted.correct.items() if place not in (3, 7)}
+    beside = {place: rng.random((1, 300)) < 0.1 for place in (12, 13, 14)}
+    costs, percent = (
+        np.linspace(10, 40, 12)[:, None],
+        [(100 * right.mean(1)).tolist() for right in planted.correct.values()],
+    )
+    alone = measured(costs, percent, 300, correct=known)
+    other = measured(
+        np.concatenate([costs, [[5.0], [60.0], [80.0]]]), [*percent, *([100 * r.mean()] for r in beside.values())], 300,
+        within=np.arange(15) < 12, correct=known | beside,
+    )  # fmt: skip
+    assert alone.paired is not None
+    assert other.paired is not None
+    assert other.paired.common == pytest.approx(alone.paired.common)
+    assert other.errors()[:12] == pytest.approx(alone.errors())
+    first, second = draw_fronts([alone]), draw_fronts([other])
+    assert first.networks.tolist() == second.networks.tolist()
+    assert second.probabilities == pytest.approx(first.probabilities)
+    assert second.elsewhere() == pytest.approx(first.elsewhere())
+    if trainings == 1:
+        excess = (GUESS - 1) * (other.unit()[0] + other.unit()[12])
+        textbook = np.var(100.0 * known[0][0] - 100.0 * beside[12][0]) / 300
+        assert other.differences(np.array([0]), np.array([12])) ** 2 == pytest.approx(textbook + excess)
+
+
 def test_figures_of_the_front_hold_the_luck_that_all_networks_share() -> None:
     """The mean height of the true front lies in its interval in most studies; without that luck in few."""
     held = {"beside": 0, "elsewhere": 0}
