@@ -47,11 +47,14 @@ class Draws:
         return np.asarray(self.members.mean(0))
 
     def elsewhere(self, seed: int = 0) -> Floats:
-        """``accuracies`` on other videos like these: with the luck that all networks have together, which no order or
-        front holds."""
-        common = [one.measured.paired.common if one.measured.paired else 0.0 for one in self.posteriors]
-        luck = np.random.default_rng(seed).standard_normal((len(common), self.accuracies.shape[1]))
-        moved = self.accuracies + (np.sqrt(common)[:, None] * luck)[..., None]
+        """``accuracies`` on other videos like these: with the luck that networks have together, which no front holds.
+
+        Where it is not known which videos were right they are those on the videos at hand.
+        """
+        generator, moved = np.random.default_rng(seed), self.accuracies.copy()
+        for accuracies, posterior in zip(moved, self.posteriors, strict=True):
+            if (paired := posterior.measured.paired) is not None:
+                accuracies += paired.luck(self.networks, len(accuracies), generator)
         return np.asarray(np.clip(moved, 0.0, 100.0))
 
 

@@ -47,9 +47,8 @@ class Paired:
     """``(N,)`` variance of one training by its chance at each video"""
     lasting: Floats
     """``(N,)`` variance that more trainings do not remove"""
-    common: float = 0.0
-    """variance of all accuracies together, by videos that are easy or hard for every network: it is in no difference,
-    and in every figure that is about videos like these"""
+    easiness: Floats
+    """``(V,)`` how easy each video is for all networks, beside the others; in points, as ``residuals``"""
 
     @property
     def least(self) -> float:
@@ -71,10 +70,24 @@ class Paired:
         rows = self.rows[networks]
         known = self.residuals[rows]
         covariance = np.where((rows[:, None] < 0) | (rows < 0), 0.0, known @ known.T + self.shared)
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        root[rows < 0] = 0.0
-        return np.asarray(generator.standard_normal((count, len(rows))) @ root.T)
+        return np.where(rows < 0, 0.0, _drawn(covariance, count, generator))
+
+    def luck(self, networks: Ints, count: int, generator: np.random.Generator) -> Floats:
+        """``(count, n)`` joint draws of what other videos like these would do to ``networks`` ``(n,)`` together.
+
+        With the noise of ``residuals`` it makes up the covariance of whole answers; it is in no difference.
+        """
+        rows = self.rows[networks]
+        slopes = np.where(rows < 0, 0.0, self.residuals[rows] @ self.easiness)
+        together = max(float(np.square(self.easiness).sum()) - self.shared, 0.0)
+        return _drawn(slopes[:, None] + slopes + together, count, generator)
+
+
+def _drawn(covariance: Floats, count: int, generator: np.random.Generator) -> Floats:
+    """``(count, n)`` normal draws with the nearest covariance ``(n, n)`` that there can be."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.asarray(generator.standard_normal((count, len(covariance))) @ root.T)
 
 
 def paired_of(correct: Mapping[int, Bools], binomial: Floats, searched: Bools | None = None) -> Paired | None:
@@ -113,5 +126,4 @@ def paired_of(correct: Mapping[int, Bools], binomial: Floats, searched: Bools | 
     lasting = np.maximum(variance - unit / trainings, 0.0)
     lent = binomial / binomial[places[own]].sum()  # to networks whose answers are not known
     unit, lasting = (np.where(rows < 0, lent * known[own].sum(), known[rows]) for known in (unit, lasting))
-    common = max(float(np.square(easiness - easiness.mean()).sum()) - shared, 0.0)
-    return Paired(rows, residuals, shared, unit, lasting, common)
+    return Paired(rows, residuals, shared, unit, lasting, easiness - easiness.mean())
