@@ -12,7 +12,7 @@ from stsearch.evaluate.checkpoint import EVERY_S
 from stsearch.hiding import safe
 from stsearch.registry import Registry
 from stsearch.schema import Strict
-from stsearch.search.place import parse_url, secrets_in, sqlite_file
+from stsearch.search.place import has_secret, parse_url, sqlite_file
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 _LEAST_GPU = 0.01
@@ -142,7 +142,7 @@ def remote_faults(engine: Engine, storage: str | None) -> list[str]:
         faults.append(
             "engine.setup: a line holds a password, and would be stored with the study; the jobs take it from a file"
         )
-    elif url is not None and secrets_in(url):
+    elif url is not None and has_secret(url):
         faults.append(
             f"storage: {engine.crew} {engine.handed}, so the URL has no password; PostgreSQL takes it from "
             "PGPASSWORD or ~/.pgpass, MySQL from a file named by ?read_default_file=~/.my.cnf"
