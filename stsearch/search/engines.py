@@ -18,6 +18,11 @@ Word = Annotated[str, Field(min_length=1, max_length=200)]
 _LEAST_GPU = 0.01
 """Share of a GPU: smaller ones are a slip of the pen"""
 
+_LEAST_RESOURCE = 0.0001
+"""Ray reckons in units of that"""
+_OF_RAY = ("object_store_memory", "bundle")
+"""Resources that no task may ask for by name"""
+
 
 class Engine(Strict):
     """Processes of this machine."""
@@ -167,6 +172,13 @@ def _ray_faults(engine: RayEngine) -> list[str]:
         )
     if 0 < engine.gpus_per_worker < _LEAST_GPU:
         faults.append(f"engine.gpus_per_worker: is 0 or {_LEAST_GPU} to 1; given {engine.gpus_per_worker:g}")
-    if taken := [name for name in engine.resources if name in RayEngine().needs]:
-        faults.append(f"engine.resources: {taken[0]} follows from threads, gpus_per_worker or memory_gb")
+    for name, need in engine.resources.items():
+        if name in RayEngine().needs:
+            faults.append(f"engine.resources: {name} follows from threads, gpus_per_worker or memory_gb")
+        elif name in _OF_RAY:
+            faults.append(f"engine.resources: {name} is a name of Ray's own; choose another one")
+        elif need < _LEAST_RESOURCE or (need > 1 and not need.is_integer()):
+            faults.append(
+                f"engine.resources: {brief(safe(name))} is {_LEAST_RESOURCE:.4f} to 1, or a whole number; given {need:g}"
+            )
     return faults

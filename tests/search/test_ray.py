@@ -27,6 +27,7 @@ from optuna.trial import TrialState
 
 from stsearch.errors import SpecError
 from stsearch.search.attributes import ARCHITECTURE, REASON
+from stsearch.search.engines import RayEngine
 from stsearch.search.reading import read_study
 from stsearch.search.spec import load_study
 from stsearch.search.state import State, state_of
@@ -314,6 +315,11 @@ def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
         ("address: here", None, "engine.address: is HOST:PORT of the head node, as in 10.0.0.1:6379, or auto"),
         ("address: 'ray://head:10001'", None, "engine.address: is HOST:PORT of the head node"),
         ("resources: {GPU: 1}", None, "engine.resources: GPU follows from threads, gpus_per_worker or memory_gb"),
+        ("resources: {memory: 1}", None, "engine.resources: memory follows from threads, gpus_per_worker or memory_gb"),
+        ("resources: {object_store_memory: 1}", None, "engine.resources: object_store_memory is a name of Ray's own"),
+        ("resources: {bundle: 1}", None, "engine.resources: bundle is a name of Ray's own; choose another one"),
+        ("resources: {chair: 1.5}", None, "'chair' is 0.0001 to 1, or a whole number; given 1.5"),
+        ("resources: {chair: 1.0e-06}", None, "'chair' is 0.0001 to 1, or a whole number; given 1e-06"),
         ("gpus: 1", None, "engine.gpus: unknown key"),
         ("workers: 2", "postgresql://me:hush@db.example/x", "tasks of ray are open to all of the cluster, so the URL"),
     ],
@@ -322,4 +328,14 @@ def test_faults_of_the_section(tiny: Path, engine: str, storage: str | None, lin
     with pytest.raises(SpecError) as caught:
         load_study(str(tiny), [f"engine={{name: ray, {engine}}}"], storage)
     assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("need", [0.0001, 0.5, 1, 3])
+def test_what_ray_takes_is_taken(tiny: Path, need: float) -> None:
+    import ray
+
+    engine = load_study(str(tiny), [f"engine={{name: ray, resources: {{chair: {need}}}}}"]).spec.engine
+    assert isinstance(engine, RayEngine)
+    ray.remote(load_study).options(resources=engine.resources)
