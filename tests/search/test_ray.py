@@ -28,6 +28,7 @@ from optuna.trial import TrialState
 from stsearch.errors import SpecError
 from stsearch.search.attributes import ARCHITECTURE, REASON
 from stsearch.search.engines import RayEngine
+from stsearch.search.ray_tasks import Place
 from stsearch.search.reading import read_study
 from stsearch.search.spec import load_study
 from stsearch.search.state import State, state_of
@@ -297,6 +298,19 @@ def test_a_node_that_joins_is_used_and_ctrl_c_ends_its_work_in_order(
     again.communicate(timeout=280)
     assert again.returncode == 0, said()
     assert len(set(trained(postgres))) == len(trained(postgres)) == 2
+
+
+def test_a_folder_of_another_user_is_not_shared(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0)
+    nobody = 65534
+    os.seteuid(nobody if os.getuid() == 0 else os.getuid())
+    try:
+        said = Place(str(mine / "study"), "mark").enter()
+    finally:
+        os.seteuid(os.getuid())
+        mine.chmod(0o700)
+    assert f"this node does not share the folder {mine}/study of the run" in said
 
 
 def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
