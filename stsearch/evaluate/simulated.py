@@ -52,7 +52,8 @@ def accuracy(architecture: Architecture, seed: int, noise: float) -> float:
     """Video@1, per cent, of the training with ``seed``."""
     seen = sum(kind != "2d" for kind in (architecture.stem, *(stage[0] for stage in architecture.stages)))
     expected = _LEAST + _TIME * seen + _SPREAD * _share(architecture.id)
-    return min(_MOST, expected + noise * (2 * _share(f"{architecture.id} {seed}") - 1))
+    found = expected + noise * (2 * _share(f"{architecture.id} {seed}") - 1)
+    return max(0.0, min(_MOST, found))
 
 
 def _evaluated(task: Task, repeats: list[int], on_epoch: OnEpoch) -> Evaluation:

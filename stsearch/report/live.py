@@ -78,7 +78,7 @@ class Display:
         self.stopped = set(stopped_networks(session.trials()))
         self.own = {trial.number for trial in session.trials() if state_of(trial).ended}
         self.others: set[int] = set()
-        self.crew = Crew()
+        self.crew, self.joined = Crew(), set[int]()
         self.already = self.done
         self.workers, self.quiet = workers, quiet
         self.started = time.monotonic()
@@ -165,6 +165,7 @@ class Display:
             self._follow_others()
             return
         if kind == "joined":
+            self.joined.add(event["number"])
             self.crew.add(event["worker"])
             return
         key = event["network"]
@@ -319,7 +320,7 @@ class Display:
             console=self.console,
         )
         eta = self.eta()
-        about = f"{duration(eta)} to go" if eta is not None else f"{self.workers} worker{'s' * (self.workers > 1)}"
+        about = f"{duration(eta)} to go" if eta is not None else counted(len(self.joined) or self.workers, "worker")
         about += f", {self.screened} screened out" if self.screened else ""
         bar.add_task(about, total=self.wanted, completed=self.done)
         if self.repeats:

@@ -12,11 +12,16 @@ from stsearch.evaluate.checkpoint import EVERY_S
 from stsearch.hiding import safe
 from stsearch.registry import Registry
 from stsearch.schema import Strict
-from stsearch.search.place import parse_url, secrets_in, sqlite_file
+from stsearch.search.place import has_secret, parse_url, sqlite_file
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 _LEAST_GPU = 0.01
 """Share of a GPU: smaller ones are a slip of the pen"""
+
+_LEAST_RESOURCE = 0.0001
+"""Ray reckons in units of that"""
+_OF_RAY = ("object_store_memory", "bundle")
+"""Resources that no task may ask for by name"""
 
 
 class Engine(Strict):
@@ -142,7 +147,7 @@ def remote_faults(engine: Engine, storage: str | None) -> list[str]:
         faults.append(
             "engine.setup: a line holds a password, and would be stored with the study; the jobs take it from a file"
         )
-    elif url is not None and secrets_in(url):
+    elif url is not None and has_secret(url):
         faults.append(
             f"storage: {engine.crew} {engine.handed}, so the URL has no password; PostgreSQL takes it from "
             "PGPASSWORD or ~/.pgpass, MySQL from a file named by ?read_default_file=~/.my.cnf"
@@ -167,6 +172,13 @@ def _ray_faults(engine: RayEngine) -> list[str]:
         )
     if 0 < engine.gpus_per_worker < _LEAST_GPU:
         faults.append(f"engine.gpus_per_worker: is 0 or {_LEAST_GPU} to 1; given {engine.gpus_per_worker:g}")
-    if taken := [name for name in engine.resources if name in RayEngine().needs]:
-        faults.append(f"engine.resources: {taken[0]} follows from threads, gpus_per_worker or memory_gb")
+    for name, need in engine.resources.items():
+        if name in RayEngine().needs:
+            faults.append(f"engine.resources: {name} follows from threads, gpus_per_worker or memory_gb")
+        elif name in _OF_RAY:
+            faults.append(f"engine.resources: {name} is a name of Ray's own; choose another one")
+        elif need < _LEAST_RESOURCE or (need > 1 and not need.is_integer()):
+            faults.append(
+                f"engine.resources: {brief(safe(name))} is {_LEAST_RESOURCE:.4f} to 1, or a whole number; given {need:g}"
+            )
     return faults

@@ -35,6 +35,10 @@ _HARMLESS = (
     *_SQLITE_OPTIONS,
 )  # fmt: skip
 """Keys of a query that are shown; of all others only the key is."""
+_FILES = (
+    "passfile", "read_default_file", "sslrootcert", "sslcert", "sslkey", "sslcrl", "ssl_ca", "ssl_cert", "ssl_key",
+)  # fmt: skip
+"""Keys of a query that name a file: what is in it is not in the URL"""
 _PLAIN = re.compile(r"[\w.,:@/+ -]*")
 
 
@@ -124,6 +128,12 @@ def secrets_in(url: URL) -> list[str]:
     hidden = [value for key, value in pairs if not _is_harmless(key, value)]
     plain = (url.username, url.host, url.database)
     return [secret for secret in (url.password, *hidden) if secret and secret not in plain]
+
+
+def has_secret(url: URL) -> bool:
+    """Whether who reads the URL may know a password: also one that is the user's name, but not the file it is in."""
+    pairs = [(key, value) for key, values in url.normalized_query.items() for value in values]
+    return bool(url.password) or any(key not in _FILES and not _is_harmless(key, value) for key, value in pairs)
 
 
 def _is_harmless(key: str, value: str) -> bool:

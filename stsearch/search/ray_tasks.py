@@ -172,9 +172,10 @@ class Place:
 
     def enter(self) -> str:
         """Work there, as the study's own process does; says what is lacking on a node that does not share it."""
-        if Path(self.folder, self.mark).exists():
-            os.chdir(self.folder)
-            return ""
+        with contextlib.suppress(OSError):  # it may be another user's
+            if Path(self.folder, self.mark).exists():
+                os.chdir(self.folder)
+                return ""
         return (
             f"this node does not share the folder {self.folder} of the run: checkpoints and traces are in {Path.cwd()} "
             "here, and a training that is cut off here begins anew on another node"

@@ -124,6 +124,22 @@ def test_time_to_go_counts_epochs_and_whoever_else_trains(tiny: Path) -> None:
     assert display.eta() == 0
 
 
+def test_workers_that_joined_are_counted(tiny: Path) -> None:
+    """A cluster may have room for none when the run begins."""
+    display = Display(open_session(load_study(str(tiny)), quiet), 0, quiet=True)
+
+    def shown() -> str:
+        console = Console(width=200)
+        with console.capture() as capture:
+            console.print(display._render())
+        return capture.get()
+
+    assert " 0 workers" in shown()
+    for number, workers in ((0, "1 worker"), (1, "2 workers"), (1, "2 workers")):
+        display.emit({"event": "joined", "number": number, "node": "10.0.0.1", "worker": {"host": "a", "pid": number}})
+        assert re.search(rf" {workers}\s", shown())
+
+
 def test_reasons_are_one_line_without_control_characters(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     display = Display(open_session(load_study(str(tiny)), quiet), 1)
     about: Event = {"trial": 0, "network": "MC3-18", "architecture": "x", "gmacs": 1.0}

@@ -49,6 +49,12 @@ def test_an_accuracy_is_a_function_of_network_and_seed() -> None:
     assert accuracy(seeing, 1, 0.0) == accuracy(seeing, 2, 0.0)
 
 
+def test_an_accuracy_is_a_percentage_whatever_the_noise() -> None:
+    found = [accuracy(NETWORKS["f-R2D-18"], seed, 50.0) for seed in range(300)]
+    assert min(found) == 0
+    assert max(found) <= 99
+
+
 def test_repeats_are_the_trainings_that_would_have_been(tiny: Path) -> None:
     """``again`` makes the training of a number that ``repeats`` would have made."""
     evaluator, study = EVALUATORS["simulated"], load_study(str(tiny))

@@ -27,6 +27,8 @@ from optuna.trial import TrialState
 
 from stsearch.errors import SpecError
 from stsearch.search.attributes import ARCHITECTURE, REASON
+from stsearch.search.engines import RayEngine
+from stsearch.search.ray_tasks import Place
 from stsearch.search.reading import read_study
 from stsearch.search.spec import load_study
 from stsearch.search.state import State, state_of
@@ -298,6 +300,19 @@ def test_a_node_that_joins_is_used_and_ctrl_c_ends_its_work_in_order(
     assert len(set(trained(postgres))) == len(trained(postgres)) == 2
 
 
+def test_a_folder_of_another_user_is_not_shared(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0)
+    nobody = 65534
+    os.seteuid(nobody if os.getuid() == 0 else os.getuid())
+    try:
+        said = Place(str(mine / "study"), "mark").enter()
+    finally:
+        os.seteuid(os.getuid())
+        mine.chmod(0o700)
+    assert f"this node does not share the folder {mine}/study of the run" in said
+
+
 def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
     done = cli("run", str(tiny), "--set", "engine={name: ray, address: '127.0.0.1:1'}")
     assert (done.returncode, done.stdout) == (2, "")
@@ -314,6 +329,11 @@ def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
         ("address: here", None, "engine.address: is HOST:PORT of the head node, as in 10.0.0.1:6379, or auto"),
         ("address: 'ray://head:10001'", None, "engine.address: is HOST:PORT of the head node"),
         ("resources: {GPU: 1}", None, "engine.resources: GPU follows from threads, gpus_per_worker or memory_gb"),
+        ("resources: {memory: 1}", None, "engine.resources: memory follows from threads, gpus_per_worker or memory_gb"),
+        ("resources: {object_store_memory: 1}", None, "engine.resources: object_store_memory is a name of Ray's own"),
+        ("resources: {bundle: 1}", None, "engine.resources: bundle is a name of Ray's own; choose another one"),
+        ("resources: {chair: 1.5}", None, "'chair' is 0.0001 to 1, or a whole number; given 1.5"),
+        ("resources: {chair: 1.0e-06}", None, "'chair' is 0.0001 to 1, or a whole number; given 1e-06"),
         ("gpus: 1", None, "engine.gpus: unknown key"),
         ("workers: 2", "postgresql://me:hush@db.example/x", "tasks of ray are open to all of the cluster, so the URL"),
     ],
@@ -322,4 +342,14 @@ def test_faults_of_the_section(tiny: Path, engine: str, storage: str | None, lin
     with pytest.raises(SpecError) as caught:
         load_study(str(tiny), [f"engine={{name: ray, {engine}}}"], storage)
     assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("need", [0.0001, 0.5, 1, 3])
+def test_what_ray_takes_is_taken(tiny: Path, need: float) -> None:
+    import ray
+
+    engine = load_study(str(tiny), [f"engine={{name: ray, resources: {{chair: {need}}}}}"]).spec.engine
+    assert isinstance(engine, RayEngine)
+    ray.remote(load_study).options(resources=engine.resources)

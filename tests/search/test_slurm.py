@@ -95,6 +95,37 @@ def test_what_the_storage_of_jobs_is(tiny: Path, storage: str | None, line: str)
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ["slurm", "ray"])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "postgresql://stsearch:stsearch@db.example/x",
+        "postgresql://me:db.example@db.example/x",
+        "mysql://me:x@db.example/x",
+        "postgresql://me@db.example/x?password=me",
+        "postgresql://me@db.example/x?sslpassword=x",
+        "postgresql://me:x@db.example/x?passfile=/home/me/.pgpass",
+    ],
+)
+def test_a_password_is_refused_whatever_it_is(tiny: Path, engine: str, storage: str) -> None:
+    with pytest.raises(SpecError, match="so the URL has no password"):
+        load_study(str(tiny), [f"engine={{name: {engine}}}"], storage)
+
+
+@pytest.mark.parametrize("engine", ["slurm", "ray"])
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "mysql://me@db.example/x?read_default_file=~/.my.cnf",
+        "mysql://me@db.example/x?ssl_ca=/etc/ca.pem&ssl_cert=/etc/me.pem&ssl_key=/etc/me.key",
+        "postgresql://me@db.example/x?passfile=/home/me/.pgpass&sslmode=verify-full",
+        "postgresql://me@db.example/x?sslrootcert=/etc/ca.pem&sslcert=/etc/me.crt&sslkey=/etc/me.key",
+    ],
+)
+def test_the_file_of_a_password_may_be_named(tiny: Path, engine: str, storage: str) -> None:
+    assert load_study(str(tiny), [f"engine={{name: {engine}}}"], storage).storage_url == storage
+
+
 def test_faults_of_the_section_have_their_paths(tiny: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_study(
