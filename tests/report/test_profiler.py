@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -285,7 +286,13 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
     (folder / "copy").mkdir()
     (folder / "copy" / "cuda_0.1.pt.trace.json").write_text(json.dumps(gpu_trace()))
     command = [sys.executable, "-m", "stsearch.cli", "profile", "--open", str(folder)]
-    place = {**os.environ, "BROWSER": "true", "TMPDIR": str(tmp_path)}
+    asked = folder / "asked"
+    browser = folder / "browser"
+    browser.write_text(
+        f'#!/bin/sh\necho "www-browser: not found" >&2\necho "$1" > {asked}.part\nmv {asked}.part {asked}\n'
+    )
+    browser.chmod(0o755)
+    place = {**os.environ, "BROWSER": str(browser), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=place, start_new_session=True
     ) as process:
@@ -298,6 +305,9 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
         note = process.stderr.readline()
         assert "cannot read the trace" in note
         assert "w.1.pt.trace.json" in note
+        while not asked.exists():
+            time.sleep(0.1)
+        assert asked.read_text().strip() == said[1]
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         _, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "views closed\n")
