@@ -52,6 +52,14 @@ def test_the_wheel_holds_studies_and_spaces_and_types(tmp_path: Path) -> None:
         brought = {f"stsearch/report/{folder}/{script}", f"stsearch/report/{folder}/LICENSE"}
         assert brought <= listed, "what our pages run of others, with its licence"
         assert any(name.endswith(f".dist-info/licenses/stsearch/report/{folder}/LICENSE") for name in listed)
+    notice = "stsearch/report/webcomponents/NOTICE"
+    assert notice in listed
+    assert any(name.endswith(f".dist-info/licenses/{notice}") for name in listed)
+    header = re.findall(
+        r"^ \* ([^@\n]+)$", inside.read("stsearch/report/webcomponents/webcomponents.min.js").decode(), re.M
+    )
+    said = inside.read(notice).decode().splitlines()
+    assert {f"  {line}" for line in header} <= set(said), "what the script says of itself"
     inside.extractall(tmp_path / "installed")
     code = "from stsearch.search.spec import load_study; print(load_study('quickstart').space.size)"
     ran = subprocess.run(

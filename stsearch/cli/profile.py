@@ -16,6 +16,7 @@ from stsearch.cli.common import (
     clip_options,
     find_any_network,
     format_option,
+    open_browser,
     print_json,
     print_next,
     program,
@@ -221,7 +222,7 @@ def _open(folder: Path, port: int) -> None:
 
     server, address = serve_traces(folder, port, lambda text: click.echo(f"note: {text}", err=True))
     click.echo(f"traces in {folder}: {address}  (Ctrl-C ends it)")
-    click.launch(address)
+    open_browser(address)
     with server:
         try:
             server.serve_forever()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stsearch.cli.common import OneOf, say_edits, say_next, storage_option
+from stsearch.cli.common import OneOf, open_browser, say_edits, say_next, storage_option
 from stsearch.errors import writable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def dashboard(study: str, storage: str | None, table: str | None, port: int, bro
     server, address = serve(stored, port, _table(stored, table))
     click.echo(f"dashboard of {study}: {address}  (Ctrl-C ends it)")
     if browse:
-        click.launch(address)
+        open_browser(address)
     with server:
         try:
             server.serve_forever()

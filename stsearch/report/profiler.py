@@ -6,13 +6,18 @@ internet: a chart library, in whose place stands ``templates/profiler.js`` on ou
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
+from html import escape
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,20 +32,24 @@ _HERE = Path(__file__).parent
 _CHARTS = '<script src="https://www.gstatic.com/charts/loader.js"></script>'
 _OURS = '<link rel="icon" href="data:,"><script src="plotly.js"></script><script src="charts.js"></script>'
 _POLYFILL = "https://cdnjs.cloudflare.com/ajax/libs/webcomponentsjs/0.7.24/webcomponents.min.js"
-_PAGE, _TRACE = "index.html", "trace_embedding.html"
-_REWRITTEN = {_PAGE: (_CHARTS, _OURS), _TRACE: (_POLYFILL, "webcomponents.min.js")}
-"""Pages of the plugin, and what of each leads where instead."""
+_HANDLER = ' onerror="onTraceViewerImportFail(event)"'
+_PAGE, _TRACE, _VIEWER, _VIEWER_SCRIPT = "index.html", "trace_embedding.html", "trace_viewer_full.html", "viewer.js"
+_REWRITTEN = {_PAGE: {_CHARTS: _OURS}, _TRACE: {_POLYFILL: "webcomponents.min.js", _HANDLER: ""}}
+"""Pages of the plugin, and what of each becomes what."""
+_OVERVIEW, _RULE = "/overview", "<hr/>"
+"""What the page shows as HTML, and what of it is meant to be some."""
 _SCRIPTS = {
     "/plotly.js": BUNDLE,
     "/charts.js": _HERE / "templates" / "profiler.js",
     "/webcomponents.min.js": _HERE / "webcomponents" / "webcomponents.min.js",
 }
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "default-src 'self'; script-src 'self' {scripts}; script-src-attr 'none'; object-src 'none'; base-uri 'self'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' data: blob:; form-action 'none'"
 )
-"""Scripts stand in the plugin's pages and are made there, so they are allowed; a page may ask its own origin alone."""
+"""A page runs the plugin's scripts alone, known by their hashes, and asks its own origin alone."""
+_NO_GUESS = ("X-Content-Type-Options", "nosniff")
 _LOOK_S = 0.2
 
 
@@ -74,8 +83,8 @@ def _plugin(folder: Path) -> Any:
         from torch_tb_profiler.plugin import TorchProfilerPlugin
     except ImportError as error:
         raise UserError(f"the profiler's views need {error.name}: pip install torch-tb-profiler") from None
-    pages = {name: _rewritten(name) for name in _REWRITTEN}
-    assert all(pages.values())
+    pages = [_rewritten(name) for name in _REWRITTEN]
+    assert all((*pages, *_viewer()))
     with _deaf():
         return TorchProfilerPlugin(TBContext(logdir=str(folder.resolve())))
 
@@ -93,14 +102,57 @@ def _deaf() -> Iterator[None]:
 @cache
 def _rewritten(name: str) -> bytes:
     """A page of the plugin that asks nothing of the internet."""
+    text = _theirs(name)
+    for asked, instead in _REWRITTEN[name].items():
+        if text.count(asked) != 1:
+            raise _unknown()
+        text = text.replace(asked, instead)
+    return text.encode()
+
+
+@cache
+def _viewer() -> tuple[bytes, bytes]:
+    """The trace viewer's page, and its script, which stands in the page: the polyfill would run that as a data: URL."""
+    before, begin, rest = _theirs(_VIEWER).partition("<script>")
+    script, end, after = rest.rpartition("</script>")
+    if not begin or not end:
+        raise _unknown()
+    page = f'{before}<script src="{_VIEWER_SCRIPT}"></script>{after}'
+    return page.encode(), script.encode()
+
+
+def _theirs(name: str) -> str:
     import torch_tb_profiler
 
-    text = (Path(torch_tb_profiler.__file__).parent / "static" / name).read_text(encoding="utf-8")
-    asked, instead = _REWRITTEN[name]
-    if text.count(asked) != 1:
-        version = torch_tb_profiler.__version__
-        raise StsearchError(f"the page of torch-tb-profiler {version} is not known offline; 0.4.3 is. See --summary")
-    return text.replace(asked, instead).encode()
+    return (Path(torch_tb_profiler.__file__).parent / "static" / name).read_text(encoding="utf-8")
+
+
+def _unknown() -> StsearchError:
+    import torch_tb_profiler
+
+    version = torch_tb_profiler.__version__
+    return StsearchError(f"the page of torch-tb-profiler {version} is not known offline; 0.4.3 is. See --summary")
+
+
+@cache
+def _policy(name: str) -> str:
+    """What a page of the plugin may do."""
+    scripts = re.findall(rb"<script>(.*?)</script>", _rewritten(name), re.DOTALL)
+    hashes = [f"'sha256-{b64encode(sha256(script).digest()).decode()}'" for script in scripts]
+    return _POLICY.format(scripts=" ".join(hashes))
+
+
+def _overview(route: App, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """The plugin's overview, with all that it took from a trace as text: its page shows it as HTML."""
+    from werkzeug.wrappers import Response
+
+    theirs = Response.from_app(route, {**environ, "REQUEST_METHOD": "GET"})
+    if theirs.status_code != 200:
+        return theirs(environ, start)
+    data = json.loads(theirs.get_data())
+    for row in data.get("gpu_metrics", {}).get("data", []):
+        row.update({name: escape(str(text)) for name, text in row.items() if text != _RULE})
+    return answer(start, theirs.status, data, [_NO_GUESS])
 
 
 def _application(plugin: Any) -> App:
@@ -114,13 +166,19 @@ def _application(plugin: Any) -> App:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return answer(start, "405 Method Not Allowed", {"reason": "traces are shown, not changed"})
         page = path.removeprefix("/") or _PAGE
-        if page in _REWRITTEN:
-            return send(start, "200 OK", _rewritten(page), "text/html; charset=utf-8", _headers())
+        if page in (*_REWRITTEN, _VIEWER):
+            policy = _POLICY.format(scripts="") if page == _VIEWER else _policy(page)
+            text = _viewer()[0] if page == _VIEWER else _rewritten(page)
+            return _file(start, text, "text/html", ("Content-Security-Policy", policy))
+        if page == _VIEWER_SCRIPT:
+            return _file(start, _viewer()[1], "text/javascript")
         if path in _SCRIPTS:
-            return send(start, "200 OK", _SCRIPTS[path].read_bytes(), "text/javascript; charset=utf-8", _headers())
+            return _file(start, _SCRIPTS[path].read_bytes(), "text/javascript")
         if path not in routes:
             return answer(start, "404 Not Found", {"reason": f"there is no {path}"})
         try:
+            if path == _OVERVIEW:
+                return _overview(routes[path], environ, start)
             theirs: Iterable[bytes] = routes[path](environ, start)
         except Exception as error:  # a foreign parser on a foreign file raises anything
             return answer(start, "500 Internal Server Error", {"reason": f"{type(error).__name__}: {error}"})
@@ -129,8 +187,8 @@ def _application(plugin: Any) -> App:
     return app
 
 
-def _headers() -> list[tuple[str, str]]:
-    return [("Content-Security-Policy", _POLICY), ("X-Content-Type-Options", "nosniff")]
+def _file(start: Callable[..., Any], body: bytes, kind: str, *headers: tuple[str, str]) -> Iterable[bytes]:
+    return send(start, "200 OK", body, f"{kind}; charset=utf-8", [*headers, _NO_GUESS])
 
 
 def _tell_unread(plugin: Any, runs: dict[str, list[Path]], note: Callable[[str], None]) -> None:

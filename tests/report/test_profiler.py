@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -209,6 +210,37 @@ def test_two_recordings_are_set_against_each_other(visit: Visit) -> None:
     assert difference["y"] == pytest.approx([sum(b - a for a, b in zip(one["y"], other["y"], strict=True))])
 
 
+HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+
+
+def test_what_a_hostile_trace_says_is_shown_and_not_run(tmp_path: Path, open_page: Open) -> None:
+    trace = gpu_trace()
+    trace["deviceProperties"] = [{"id": 0, "name": HOSTILE, "computeMajor": 8, "computeMinor": HOSTILE}]
+    (tmp_path / "hostile").mkdir()
+    (tmp_path / "hostile" / "cuda_0.1.pt.trace.json").write_text(json.dumps(trace))
+    with served(tmp_path) as address:
+        visit = open_page(address, height=1400)
+        visit.page.get_by_text(HOSTILE).first.wait_for()
+        assert visit.page.get_by_text(HOSTILE).all_text_contents() == [HOSTILE, f"8.{HOSTILE}"]
+        assert visit.page.title() != "taken"
+        assert (visit.errors, visit.left) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["index.html", "trace_embedding.html"])
+def test_html_that_got_into_a_page_all_the_same_runs_no_script(address: str, open_page: Open, name: str) -> None:
+    visit = open_page(f"{address}{name}")
+    script = "parent.document.title='taken'"
+    inside = [
+        HOSTILE,
+        f'<iframe srcdoc="<script>{script}</script>"></iframe>',
+        f'<iframe srcdoc="<script src=&quot;data:text/javascript,{script}&quot;></script>"></iframe>',
+    ]
+    visit.page.evaluate("text => document.body.insertAdjacentHTML('beforeend', text)", "".join(inside))
+    while sum("Content Security Policy" in text for text in visit.errors) < len(inside):
+        visit.page.wait_for_timeout(100)  # a test has a limit of its own
+    assert visit.page.title() != "taken"
+
+
 def ask(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """``(status, policy)``."""
     try:
@@ -224,6 +256,7 @@ def test_it_answers_this_machine_alone_and_writes_nothing(address: str) -> None:
         status, policy = ask(f"{address}{page}")
         assert status == 200
         assert re.search(r"connect-src 'self' data: blob:", policy)
+        assert re.search(r"script-src 'self'( 'sha256-\S+')+; script-src-attr 'none';", policy)
     assert ask(f"{address}runs", Host="evil.example:80")[0] == 403
     assert ask(f"{address}runs", method="POST")[0] == 405
     assert ask(f"{address}../library.py")[0] == 404
@@ -253,7 +286,13 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
     (folder / "copy").mkdir()
     (folder / "copy" / "cuda_0.1.pt.trace.json").write_text(json.dumps(gpu_trace()))
     command = [sys.executable, "-m", "stsearch.cli", "profile", "--open", str(folder)]
-    place = {**os.environ, "BROWSER": "true", "TMPDIR": str(tmp_path)}
+    asked = folder / "asked"
+    browser = folder / "browser"
+    browser.write_text(
+        f'#!/bin/sh\necho "www-browser: not found" >&2\necho "$1" > {asked}.part\nmv {asked}.part {asked}\n'
+    )
+    browser.chmod(0o755)
+    place = {**os.environ, "BROWSER": str(browser), "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=place, start_new_session=True
     ) as process:
@@ -266,6 +305,9 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
         note = process.stderr.readline()
         assert "cannot read the trace" in note
         assert "w.1.pt.trace.json" in note
+        while not asked.exists():
+            time.sleep(0.1)
+        assert asked.read_text().strip() == said[1]
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
         _, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "views closed\n")

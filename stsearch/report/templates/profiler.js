@@ -81,7 +81,7 @@
   class PieChart extends Chart { figure = pieOf; }
 
   const bars = (data, options, barmode) => ({
-    traces: seriesOf(data).map((one) => ({ type: "bar", name: safe(one.name), x: data.column(0).map(String), y: one.values, meta: { at: one.at }, ...hover(one) })),
+    traces: seriesOf(data).map((one) => ({ type: "bar", name: safe(one.name), x: data.column(0).map(safe), y: one.values, meta: { at: one.at }, ...hover(one) })),
     layout: { barmode, xaxis: { ...layoutOf(options).xaxis, type: "category" } },
   });
   class ColumnChart extends Chart {
