@@ -350,6 +350,13 @@ def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
     return min(asked, sampler.feasible + over - screened)
 
 
+def references_left(session: Session) -> set[str]:
+    """Names of the references that are neither trained nor have failed."""
+    names = session.study.references()
+    known = session.optuna_study.user_attrs if names else {}
+    return {n for n in names if known.get(REFERENCE + n, {}).get("state") not in (State.COMPLETE, State.FAILED)}
+
+
 def open_reference(session: Session) -> tuple[str, AnyNetwork] | None:
     """A reference that nobody has trained or is training, if there is one."""
     references = session.study.references()
