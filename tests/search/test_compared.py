@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.study import Study as OptunaStudy
 
+import stsearch.testing  # noqa: F401  (registers the evaluator `simulated`)
 from stsearch.errors import SpecError
 from stsearch.report.compared import Compared
 from stsearch.report.pareto import Pareto, pareto_of
@@ -196,7 +197,8 @@ def test_one_that_kills_its_workers_is_given_up_and_tried_again_when_asked(tiny:
 @pytest.mark.parametrize(
     "evaluate",
     ["{name: score, score: naswot, clips: 8}", "{name: score, score: synflow}", "{name: score, score: entropy}",
-     "{name: halving, rungs: [1, 2], batch: 12}", "{name: train, epochs: 1, batch: 12, repeats: 2}"],
+     "{name: halving, rungs: [1, 2], batch: 12}", "{name: train, epochs: 1, batch: 12, repeats: 2}",
+     "{name: simulated, seconds: 0}"],
 )  # fmt: skip
 def test_they_are_evaluated_as_the_study_evaluates(tiny: Path, evaluate: str) -> None:
     settings = [f"evaluate={evaluate}", "search.compare_with=[X3D-XS, Slow-R50-4x16]", "search.trials=1"]
