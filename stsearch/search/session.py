@@ -175,6 +175,7 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
     named = study.compared_inside()
+    sampler.insist(named)
     sampler.start = [*named, *(a for a in start if a not in named and (over_too or sampler.keeps(a)))]
     if search.sampler == "auto":
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 from optuna.study import Study as OptunaStudy
+from optuna.trial import TrialState, create_trial
 
 import stsearch.testing  # noqa: F401  (registers the evaluator `simulated`)
 from stsearch.errors import SpecError
 from stsearch.report.compared import Compared
 from stsearch.report.pareto import Pareto, pareto_of
-from stsearch.search.attributes import ARCHITECTURE, LOST, RECORD, REFERENCE, WORKER
+from stsearch.search.attributes import ARCHITECTURE, LOST, REASON, RECORD, REFERENCE, SCREEN, WORKER
 from stsearch.search.burial import MOST_LOST
 from stsearch.search.compared import compared_faults
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session, standing
 from stsearch.search.spec import Study, load_study
-from stsearch.search.state import State
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -150,6 +151,26 @@ def test_one_that_is_added_later_is_all_that_is_trained(tiny: Path) -> None:
     assert began(run(tiny, BESIDE)[1]) == [], "and named again, it is there"
     assert all(one.record for one in front().compared)
     assert len(began(run(tiny, BESIDE, "search.trials=6")[1])) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [({SCREEN: {"score": "naswot", "clips": 4, "value": 0.0, "out": True}}, State.SCREENED), ({}, State.OVER)],
+)
+def test_one_that_was_spared_its_training_is_trained_once_it_is_named(
+    tiny: Path, how: dict[str, Any], state: State
+) -> None:
+    """Screened out, or over a measured cap; others were trained since."""
+    study = open_session(load_study(str(tiny), ["search.trials=1"]), quiet).optuna_study
+    known = {ARCHITECTURE: NETWORKS["MC3-18"].id, "network": "MC3-18", REASON: "not trained", **how}
+    study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs=known))
+    assert state_of(study.trials[0]) is state
+    assert "MC3-18" not in began(run(tiny)[1])
+    _, events = run(tiny, "search.compare_with=[MC3-18]")
+    assert began(events) == ["MC3-18"]
+    assert compared()["MC3-18"].record is not None
+    assert began(run(tiny, "search.compare_with=[MC3-18]")[1]) == []
 
 
 @pytest.mark.slow
