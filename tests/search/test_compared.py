@@ -215,6 +215,17 @@ def test_one_that_kills_its_workers_is_given_up_and_tried_again_when_asked(tiny:
 
 
 @pytest.mark.slow
+def test_of_the_papers_networks_one_that_is_named_no_more_is_not_shown(tiny: Path) -> None:
+    """R2D, which the study trains by itself, is."""
+    asked = ["search.trials=1", "search.start_with=paper"]
+    run(tiny, *asked, "search.compare_with=[R3D-34]")
+    before = {record.network for record in front().references}
+    run(tiny, *asked)
+    assert {record.network for record in front().references} == before - {"R3D-34"}
+    assert {"R3D-34", "R2D-18"} <= before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "evaluate",
     ["{name: score, score: naswot, clips: 8}", "{name: score, score: synflow}", "{name: score, score: entropy}",
