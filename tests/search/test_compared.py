@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,9 @@ import stsearch.testing  # noqa: F401  (registers the evaluator `simulated`)
 from stsearch.errors import SpecError
 from stsearch.report.compared import Compared
 from stsearch.report.pareto import Pareto, pareto_of
+from stsearch.search import workers
 from stsearch.search.attributes import ARCHITECTURE, LOST, REASON, RECORD, REFERENCE, SCREEN, WORKER
-from stsearch.search.burial import MOST_LOST
+from stsearch.search.burial import MOST_LOST, REFERENCE_PATIENCE_S, bury_dead
 from stsearch.search.compared import compared_faults
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session, standing
@@ -212,6 +215,23 @@ def test_one_that_kills_its_workers_is_given_up_and_tried_again_when_asked(tiny:
     assert one.why == f"failed: given up: {MOST_LOST} workers were killed while they trained it (out of memory?)"
     assert began(run(tiny, *asked, retry=True)[1]) == ["X3D-XS"]
     assert compared()["X3D-XS"].record is not None
+
+
+@pytest.mark.slow
+def test_one_that_is_silent_for_long_is_waited_for_while_its_worker_lives_here(tiny: Path) -> None:
+    session = open_session(load_study(str(tiny), ["search.compare_with=[X3D-XS]"]), quiet)
+    key, study = f"{REFERENCE}X3D-XS", session.optuna_study
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        worker = {**this_worker(), "pid": other.pid, "born": workers._born(other.pid), "token": "another"}
+        for at, state in (({}, State.RUNNING), ({"host": "elsewhere"}, State.OPEN)):
+            known = {"state": State.RUNNING, WORKER: {**worker, **at}, "beat": time.time() - 2 * REFERENCE_PATIENCE_S}
+            study.set_user_attr(key, known)
+            bury_dead(session)
+            assert study.user_attrs[key]["state"] == state
+        study.set_user_attr(key, {**known, WORKER: worker})
+        other.kill()
+    bury_dead(session)
+    assert (study.user_attrs[key]["state"], study.user_attrs[key][LOST]) == (State.OPEN, 1)
 
 
 @pytest.mark.slow
