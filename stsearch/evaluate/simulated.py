@@ -25,6 +25,7 @@ from stsearch.evaluate.replay import Recorded
 from stsearch.interrupt import pause
 from stsearch.schema import Strict
 from stsearch.space.architecture import Architecture
+from stsearch.space.blueprint import AnyNetwork
 
 _LEAST, _SPREAD, _TIME = 40.0, 25.0, 2.0
 """Accuracy of the worst network, what chance adds to it at most, and what every group that sees time adds; points"""
@@ -48,12 +49,12 @@ def _share(text: str) -> float:
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
-def accuracy(architecture: Architecture, seed: int, noise: float) -> float:
-    """Video@1, per cent, of the training with ``seed``."""
-    seen = sum(kind != "2d" for kind in (architecture.stem, *(stage[0] for stage in architecture.stages)))
-    expected = _LEAST + _TIME * seen + _SPREAD * _share(architecture.id)
-    found = expected + noise * (2 * _share(f"{architecture.id} {seed}") - 1)
-    return max(0.0, min(_MOST, found))
+def accuracy(network: AnyNetwork, seed: int, noise: float) -> float:
+    """Video@1, per cent, of the training with ``seed``; of a network of the zoo by its id alone."""
+    kinds = (network.stem, *(stage[0] for stage in network.stages)) if isinstance(network, Architecture) else ()
+    seen = sum(kind != "2d" for kind in kinds)
+    expected = _LEAST + _TIME * seen + _SPREAD * _share(network.id)
+    return min(_MOST, max(0.0, expected + noise * (2 * _share(f"{network.id} {seed}") - 1)))
 
 
 def _evaluated(task: Task, repeats: list[int], on_epoch: OnEpoch) -> Evaluation:

@@ -25,7 +25,7 @@ from stsearch.search.metrics import SCORE
 from stsearch.search.networks import stopped_networks
 from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.repeats import accuracies, past, planned, spent
-from stsearch.search.session import Session, standing, wanted
+from stsearch.search.session import Session, references_left, standing, wanted
 from stsearch.search.state import State, state_of
 from stsearch.search.training import Event
 from stsearch.search.workers import Crew
@@ -76,6 +76,7 @@ class Display:
         at = standing(session)
         self.wanted, self.complete, self.screened = at.wanted, at.complete, at.screened
         self.stopped = set(stopped_networks(session.trials()))
+        self.beside, self.trained_beside = references_left(session), 0
         self.own = {trial.number for trial in session.trials() if state_of(trial).ended}
         self.others: set[int] = set()
         self.crew, self.joined = Crew(), set[int]()
@@ -131,10 +132,12 @@ class Display:
     def eta(self) -> float | None:
         """Seconds until the whole study is complete, once something has been trained in this run."""
         begun = sum(map(self._share, self.running.values()))
-        trained = self.done - self.already + self.again + begun  # also by others: they do the same work
+        trained = (
+            self.done - self.already + self.again + self.trained_beside + begun
+        )  # also by others: they do the same work
         if trained <= 0:
             return None
-        left = self.wanted - self.done + max(0, self.repeats - self.repeated) - begun
+        left = self.wanted - self.done + max(0, self.repeats - self.repeated) + len(self.beside) - begun
         return (time.monotonic() - self.started) / trained * max(0.0, left)
 
     def _share(self, event: Event) -> float:
@@ -186,7 +189,9 @@ class Display:
                 self.wanted = wanted(self.session.study, self.session.sampler, self.screened)
             if "again" in event:
                 self._count_repeat(event)
-            elif kind == "done" and event["trial"] is not None:
+            elif event["trial"] is None:
+                self._end_beside({key})
+            elif kind == "done":
                 self.complete += 1
                 self.trained.append(event)
                 self._count_others()
@@ -213,6 +218,8 @@ class Display:
         """
         self.looked = time.monotonic()
         with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
+            if self.beside:
+                self._end_beside(self.beside - references_left(self.session))
             complete = {t.number: t for t in self.session.trials() if state_of(t) is State.COMPLETE}
             new = {number for number, trial in complete.items() if not self.crew.has(trial.user_attrs.get(WORKER))}
             new -= self.own | self.others
@@ -220,6 +227,11 @@ class Display:
                 self._say("note: another run trains networks of this study too; they are counted here")
             self.others |= new
             self.trained += [dict(complete[number].user_attrs) for number in sorted(new)]
+
+    def _end_beside(self, names: set[str]) -> None:
+        """References that are trained now, or failed."""
+        self.trained_beside += len(self.beside & names)
+        self.beside -= names
 
     def _count_repeat(self, event: Event) -> None:
         """A network trained once more counts with the mean of its trainings."""

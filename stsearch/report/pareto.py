@@ -282,7 +282,8 @@ def pareto_of(stored: StoredStudy) -> Pareto:
     paper = np.intersect1d(stored.find(ARCHITECTURE, list(_PAPER)), stored.complete)
     named = [replace(record, network=_PAPER[record.architecture]) for record in stored.records(paper)]
     order = list(_PAPER.values())
-    named += [record for record in stored.references() if record.architecture in _PAPER]
+    shown = {*stored.resolved["search"].get("compare_with", ()), *(name for name in order if name.startswith("R2D-"))}
+    named += [r for r in stored.references() if r.architecture in _PAPER and r.network in shown]
     halving, screen = halved(stored), screened(stored)
     flow = " (optical flow)" if stored.identity["data"].get("modality") == "flow" else ""
     return Pareto(

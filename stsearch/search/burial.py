@@ -27,9 +27,10 @@ from stsearch.search.attributes import (
 from stsearch.search.session import Session
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import HEARTBEAT_S, surely_dead, this_worker
+from stsearch.search.workers import surely_alive
 
 REFERENCE_PATIENCE_S = 3600
-"""A reference has no heartbeat but one per epoch; after so long its worker on another machine is given up."""
+"""A reference has no heartbeat but one per epoch; after so long its worker is given up, unless it is seen to live."""
 MOST_LOST = 5
 """Workers of this machine killed while they trained one network, before that is given up."""
 MOST_SILENT = 10
@@ -49,8 +50,9 @@ def bury_dead(session: Session) -> list[FrozenTrial]:
         for key, value in session.optuna_study.user_attrs.items():
             if not key.startswith(REFERENCE) or value["state"] != State.RUNNING:
                 continue
-            worker, silent = value.get(WORKER), time.time() - value["beat"]
-            if worker == this_worker() or surely_dead(worker) or silent > REFERENCE_PATIENCE_S:
+            worker = value.get(WORKER)
+            silent = time.time() - value["beat"] > REFERENCE_PATIENCE_S and not surely_alive(worker)
+            if worker == this_worker() or surely_dead(worker) or silent:
                 _bury_reference(session, key, value)
     return bury_trials(session, session.optuna_study)
 

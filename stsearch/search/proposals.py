@@ -14,7 +14,7 @@ import numpy.typing as npt
 from optuna.trial import FrozenTrial
 
 from stsearch.search.attributes import ARCHITECTURE
-from stsearch.search.state import state_of
+from stsearch.search.state import State, state_of
 from stsearch.space.architecture import Architecture
 from stsearch.space.table import Ints
 
@@ -38,9 +38,13 @@ class Proposal:
         return next((architecture for architecture in choices if architecture.id not in seen), None)
 
 
-def tried(trials: Sequence[FrozenTrial]) -> set[str]:
-    """Ids of architectures that are not to be proposed again: all but those whose worker was stopped."""
-    return {t.user_attrs[ARCHITECTURE] for t in trials if ARCHITECTURE in t.user_attrs and state_of(t).counts}
+def tried(trials: Sequence[FrozenTrial], named: Set[str] = frozenset()) -> set[str]:
+    """Ids of architectures that are not to be proposed again: all but those whose worker was stopped.
+
+    Those that are ``named`` are to be trained for certain: one that was spared its training is proposed again too.
+    """
+    own = [(t.user_attrs[ARCHITECTURE], state_of(t)) for t in trials if ARCHITECTURE in t.user_attrs]
+    return {of for of, state in own if state.counts and not (of in named and state in (State.SCREENED, State.OVER))}
 
 
 class Tried:
@@ -49,14 +53,15 @@ class Tried:
     def __init__(self) -> None:
         self._ended: set[int] = set()
         self._known: set[str] = set()
+        self.named: Set[str] = frozenset()
 
     def of(self, trials: Sequence[FrozenTrial]) -> set[str]:
         """As ``tried``; a set of the caller's own."""
         fresh = [trial for trial in trials if trial.number not in self._ended]
         ended = [trial for trial in fresh if trial.state.is_finished()]
-        self._known |= tried(ended)
+        self._known |= tried(ended, self.named)
         self._ended.update(trial.number for trial in ended)
-        return self._known | tried(fresh)
+        return self._known | tried(fresh, self.named)
 
 
 class Unseen:

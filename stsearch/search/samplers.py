@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from importlib import import_module
 from typing import Any, cast
 
@@ -159,6 +159,10 @@ class HardBudget(BaseSampler):
         """Add networks to ``start`` from which effects of kinds can be told, and leave a part of the trials over."""
         most = int(CROSSED_SHARE * self.trials)
         self.start += balanced(self.space, self._feasible, self.start, most, self.seed)
+
+    def insist(self, named: Iterable[Architecture]) -> None:
+        """Propose ``named`` also where they were screened out, or found over a measured cap, before they were named."""
+        self._tried.named = frozenset(architecture.id for architecture in named)
 
     def left(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether anything is left to propose."""

@@ -178,6 +178,7 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     start = study.start_networks()
     over_too = search.start_with == "paper-all"
     named = study.compared_inside()
+    sampler.insist(named)
     sampler.start = [*named, *(a for a in start if a not in named and (over_too or sampler.keeps(a)))]
     if search.sampler == "auto":
         sampler.start += [a for a in _anchors(study, table) if sampler.keeps(a) and a not in sampler.start]
@@ -353,6 +354,13 @@ def wanted(study: Study, sampler: HardBudget, screened: int) -> int:
         return asked
     over = sum(not sampler.keeps(a) for a in sampler.start)
     return min(asked, sampler.feasible + over - screened)
+
+
+def references_left(session: Session) -> set[str]:
+    """Names of the references that are neither trained nor have failed."""
+    names = session.study.references()
+    known = session.optuna_study.user_attrs if names else {}
+    return {n for n in names if known.get(REFERENCE + n, {}).get("state") not in (State.COMPLETE, State.FAILED)}
 
 
 def open_reference(session: Session) -> tuple[str, AnyNetwork] | None:

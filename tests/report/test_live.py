@@ -179,3 +179,23 @@ def test_a_file_is_no_terminal_whatever_is_asked_for(tmp_path: Path, monkeypatch
         console = Console(file=log)
         assert console.is_terminal
         assert not renews(console)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "named later"])
+def test_time_to_go_counts_networks_that_it_is_compared_with(tiny: Path, later: bool) -> None:
+    sets = ["evaluate.epochs=2", "search.trials=1"]
+    if later:
+        work(open_session(load_study(str(tiny), sets), quiet), quiet)
+    session = open_session(load_study(str(tiny), [*sets, "search.compare_with=[X3D-XS, Slow-R50-4x16]"]), quiet)
+    display, of = Display(session, 1, quiet=True), 2 if later else 3
+    begun: list[float | None] = []
+
+    def emit(event: Event) -> None:
+        display.emit(event)
+        if event["event"] == "epoch":
+            display.started -= 1000  # as if it had taken so long
+            begun.append(display.eta())
+
+    work(session, emit)
+    expected = [1000 * (2 * of - epochs) for epochs in range(1, 2 * of + 1)]
+    assert begun == pytest.approx(expected, rel=0.2, abs=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +11,20 @@ from typing import Any
 
 import pytest
 from optuna.study import Study as OptunaStudy
+from optuna.trial import TrialState, create_trial
 
+import stsearch.testing  # noqa: F401  (registers the evaluator `simulated`)
 from stsearch.errors import SpecError
 from stsearch.report.compared import Compared
 from stsearch.report.pareto import Pareto, pareto_of
-from stsearch.search.attributes import ARCHITECTURE, LOST, RECORD, REFERENCE, WORKER
-from stsearch.search.burial import MOST_LOST
+from stsearch.search import workers
+from stsearch.search.attributes import ARCHITECTURE, LOST, REASON, RECORD, REFERENCE, SCREEN, WORKER
+from stsearch.search.burial import MOST_LOST, REFERENCE_PATIENCE_S, bury_dead
 from stsearch.search.compared import compared_faults
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session, standing
 from stsearch.search.spec import Study, load_study
-from stsearch.search.state import State
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import this_worker
 from stsearch.search.training import Event
 from stsearch.search.worker import work
@@ -152,6 +157,26 @@ def test_one_that_is_added_later_is_all_that_is_trained(tiny: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [({SCREEN: {"score": "naswot", "clips": 4, "value": 0.0, "out": True}}, State.SCREENED), ({}, State.OVER)],
+)
+def test_one_that_was_spared_its_training_is_trained_once_it_is_named(
+    tiny: Path, how: dict[str, Any], state: State
+) -> None:
+    """Screened out, or over a measured cap; others were trained since."""
+    study = open_session(load_study(str(tiny), ["search.trials=1"]), quiet).optuna_study
+    known = {ARCHITECTURE: NETWORKS["MC3-18"].id, "network": "MC3-18", REASON: "not trained", **how}
+    study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs=known))
+    assert state_of(study.trials[0]) is state
+    assert "MC3-18" not in began(run(tiny)[1])
+    _, events = run(tiny, "search.compare_with=[MC3-18]")
+    assert began(events) == ["MC3-18"]
+    assert compared()["MC3-18"].record is not None
+    assert began(run(tiny, "search.compare_with=[MC3-18]")[1]) == []
+
+
+@pytest.mark.slow
 def test_of_the_space_and_over_the_budget_it_is_a_trial_that_cannot_be_on_the_front(tiny: Path) -> None:
     study, events = run(tiny, "search.compare_with=[R3D-18, r3d_18]", "budget.gmacs=1.2")
     dear = network_cost(NETWORKS["R3D-18"], ClipShape(3, 8, 32, 32), 2).total.macs / 1e9
@@ -193,10 +218,39 @@ def test_one_that_kills_its_workers_is_given_up_and_tried_again_when_asked(tiny:
 
 
 @pytest.mark.slow
+def test_one_that_is_silent_for_long_is_waited_for_while_its_worker_lives_here(tiny: Path) -> None:
+    session = open_session(load_study(str(tiny), ["search.compare_with=[X3D-XS]"]), quiet)
+    key, study = f"{REFERENCE}X3D-XS", session.optuna_study
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        worker = {**this_worker(), "pid": other.pid, "born": workers._born(other.pid), "token": "another"}
+        for at, state in (({}, State.RUNNING), ({"host": "elsewhere"}, State.OPEN)):
+            known = {"state": State.RUNNING, WORKER: {**worker, **at}, "beat": time.time() - 2 * REFERENCE_PATIENCE_S}
+            study.set_user_attr(key, known)
+            bury_dead(session)
+            assert study.user_attrs[key]["state"] == state
+        study.set_user_attr(key, {**known, WORKER: worker})
+        other.kill()
+    bury_dead(session)
+    assert (study.user_attrs[key]["state"], study.user_attrs[key][LOST]) == (State.OPEN, 1)
+
+
+@pytest.mark.slow
+def test_of_the_papers_networks_one_that_is_named_no_more_is_not_shown(tiny: Path) -> None:
+    """R2D, which the study trains by itself, is."""
+    asked = ["search.trials=1", "search.start_with=paper"]
+    run(tiny, *asked, "search.compare_with=[R3D-34]")
+    before = {record.network for record in front().references}
+    run(tiny, *asked)
+    assert {record.network for record in front().references} == before - {"R3D-34"}
+    assert {"R3D-34", "R2D-18"} <= before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "evaluate",
     ["{name: score, score: naswot, clips: 8}", "{name: score, score: synflow}", "{name: score, score: entropy}",
-     "{name: halving, rungs: [1, 2], batch: 12}", "{name: train, epochs: 1, batch: 12, repeats: 2}"],
+     "{name: halving, rungs: [1, 2], batch: 12}", "{name: train, epochs: 1, batch: 12, repeats: 2}",
+     "{name: simulated, seconds: 0}"],
 )  # fmt: skip
 def test_they_are_evaluated_as_the_study_evaluates(tiny: Path, evaluate: str) -> None:
     settings = [f"evaluate={evaluate}", "search.compare_with=[X3D-XS, Slow-R50-4x16]", "search.trials=1"]
