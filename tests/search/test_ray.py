@@ -79,7 +79,7 @@ class Cluster:
             if done.returncode == 0:
                 return
             self.kill(*self.of_node(name), *(self.processes() if "--head" in options else ()))
-        pytest.skip(f"the node {name} of Ray cannot be started: {(done.stderr or done.stdout).strip()[-300:]}")
+        pytest.fail(f"the node {name} of Ray cannot be started: {(done.stderr or done.stdout).strip()[-300:]}")
 
     def run(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command of stsearch on the machine of the nodes; its stderr is the file ``said``."""
