@@ -179,6 +179,6 @@ def _ray_faults(engine: RayEngine) -> list[str]:
             faults.append(f"engine.resources: {name} is a name of Ray's own; choose another one")
         elif need < _LEAST_RESOURCE or (need > 1 and not need.is_integer()):
             faults.append(
-                f"engine.resources: {brief(safe(name))} is {_LEAST_RESOURCE:.4f} to 1, or a whole number; given {need:g}"
+                f"engine.resources: {brief(safe(name))} is {_LEAST_RESOURCE:.4f} to 1 or a whole number; given {need:g}"
             )
     return faults

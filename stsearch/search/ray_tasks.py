@@ -98,9 +98,14 @@ def worker_count(study: Study) -> int:
     engine = _engine(study)
     if isinstance(engine.workers, int):
         return engine.workers
+    return min(_rooms(study), study.spec.search.trials, 1024)
+
+
+def _rooms(study: Study) -> int:
+    """Workers that the nodes have room for, where they have nothing else to do."""
     here = _this_node()
     nodes = [node for node in _nodes() if not _on_disk(study) or node["NodeID"] == here]
-    return min(sum(_room(engine, node["Resources"]) for node in nodes), study.spec.search.trials, 1024)
+    return sum(_room(_engine(study), node["Resources"]) for node in nodes)
 
 
 def _engine(study: Study) -> RayEngine:
@@ -138,18 +143,31 @@ def run_tasks(study: Study, session: Session, emit: Emit) -> None:
     """
     import ray
 
-    with flagged(), _marked() as place:
+    with flagged(), _reached(), _marked() as place:
         crew = _Crew(study, place, _queue(), emit)
         try:
             crew.follow()
         except KeyboardInterrupt:
-            crew.stop()
+            with contextlib.suppress(ray.exceptions.RayError):
+                crew.stop()
             raise
         finally:
             ray.shutdown()
     if left := persist(session, partial(trainings_left, session)):
         why = crew.faults[0] if crew.faults else "the same command starts others"
         raise WorldError(f"all workers have ended, and {left:,} trainings are left; {why}")
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """``WorldError`` where the cluster, or this machine's node of it, is lost."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        said = safe(" ".join(str(error).split())[:_SHOWN]) or type(error).__name__
+        raise WorldError(f"the cluster is gone: {said}; the same command goes on") from None
 
 
 def _queue() -> Queue:
@@ -251,7 +269,7 @@ class _Crew:
             self._note(f"the node {self.nodes[node]} left the cluster; its workers go on where there is room")
         self.nodes = now
         wanted = worker_count(self.study)
-        if first and not wanted:
+        if first and not _rooms(self.study):
             needs = ", ".join(f"{need:g} {name}" for name, need in _engine(self.study).needs.items() if need)
             self._note(f"no node has room for a worker, which needs {needs}; one that joins is waited for")
         if not self.faults:  # where one worker met a fault, further ones may meet it too

@@ -5,6 +5,7 @@ Ray's nodes listen for commands, so they are in a network of their own, which re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -78,7 +79,7 @@ class Cluster:
             if done.returncode == 0:
                 return
             self.kill(*self.of_node(name), *(self.processes() if "--head" in options else ()))
-        pytest.skip(f"the node {name} of Ray cannot be started: {(done.stderr or done.stdout).strip()[-300:]}")
+        pytest.fail(f"the node {name} of Ray cannot be started: {(done.stderr or done.stdout).strip()[-300:]}")
 
     def run(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command of stsearch on the machine of the nodes; its stderr is the file ``said``."""
@@ -148,7 +149,14 @@ def cluster(nodes: Cluster) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
-    """One with a head node, which has room for two workers on one GPU, and for one that asks for a desk."""
+    """What most tests share."""
+    with headed() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def headed() -> Iterator[Cluster]:
+    """A cluster with a head node, which has room for two workers on one GPU, and for one that asks for a desk."""
     for own in (["unshare", "--net"], ["unshare", "--net", "--map-root-user"]):
         found = Cluster(own, users=len(own) > 2)
         if found.is_up:
@@ -300,17 +308,40 @@ def test_a_node_that_joins_is_used_and_ctrl_c_ends_its_work_in_order(
     assert len(set(trained(postgres))) == len(trained(postgres)) == 2
 
 
+def test_a_number_of_workers_without_room_says_so(tiny: Path, cluster: Cluster, inside: str) -> None:
+    more = [*settings("engine={name: ray, workers: 2, resources: {sofa: 1}}"), "--storage", inside]
+    process = cluster.run("run", str(tiny), *more)
+    once(process, lambda: "no node has room for a worker, which needs 1 CPU, 1 sofa; one that joins" in said())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=200)
+    assert process.returncode == 130, said()
+
+
+def test_a_cluster_that_is_lost_ends_the_run_in_one_line(tiny: Path) -> None:
+    with headed() as lost:
+        more = settings("engine={name: ray, workers: 1, device: cpu}", "evaluate.epochs=60")
+        process = lost.run("run", str(tiny), *more)
+        once(process, lambda: "note: worker 1 begins on" in said())
+        lost.kill(*lost.of_node("first"))
+        process.communicate(timeout=200)
+    assert process.returncode == 1, said()
+    last = said().splitlines()[-1]
+    assert last.startswith("stsearch: the cluster is gone: ")
+    assert last.endswith("; the same command goes on")
+    assert "Traceback" not in said()
+
+
 def test_a_folder_of_another_user_is_not_shared(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir(mode=0)
     nobody = 65534
     os.seteuid(nobody if os.getuid() == 0 else os.getuid())
     try:
-        said = Place(str(mine / "study"), "mark").enter()
+        lacking = Place(str(mine / "study"), "mark").enter()
     finally:
         os.seteuid(os.getuid())
         mine.chmod(0o700)
-    assert f"this node does not share the folder {mine}/study of the run" in said
+    assert f"this node does not share the folder {mine}/study of the run" in lacking
 
 
 def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
@@ -332,8 +363,8 @@ def test_no_cluster_no_study(tiny: Path, cli: Cli) -> None:
         ("resources: {memory: 1}", None, "engine.resources: memory follows from threads, gpus_per_worker or memory_gb"),
         ("resources: {object_store_memory: 1}", None, "engine.resources: object_store_memory is a name of Ray's own"),
         ("resources: {bundle: 1}", None, "engine.resources: bundle is a name of Ray's own; choose another one"),
-        ("resources: {chair: 1.5}", None, "'chair' is 0.0001 to 1, or a whole number; given 1.5"),
-        ("resources: {chair: 1.0e-06}", None, "'chair' is 0.0001 to 1, or a whole number; given 1e-06"),
+        ("resources: {chair: 1.5}", None, "'chair' is 0.0001 to 1 or a whole number; given 1.5"),
+        ("resources: {chair: 1.0e-06}", None, "'chair' is 0.0001 to 1 or a whole number; given 1e-06"),
         ("gpus: 1", None, "engine.gpus: unknown key"),
         ("workers: 2", "postgresql://me:hush@db.example/x", "tasks of ray are open to all of the cluster, so the URL"),
     ],
