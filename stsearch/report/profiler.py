@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from html import escape
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -72,7 +73,7 @@ def end_loading() -> None:
     """
     for child in multiprocessing.active_children():
         if not child.name.startswith("SyncManager"):
-            child.terminate()
+            child.kill()
 
 
 def _plugin(folder: Path) -> Any:
@@ -91,9 +92,12 @@ def _plugin(folder: Path) -> Any:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Threads and processes that are begun within never hear Ctrl-C, which the terminal sends to all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Threads and processes that are begun within never hear what may be sent to all: Ctrl-C, SIGTERM, SIGHUP."""
+    deaf_to = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
     try:
+        resource_tracker.ensure_running()  # which makes its thread hear two of them again
+        signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -278,7 +278,19 @@ def test_what_is_not_installed_is_named(traces: Path, package: str) -> None:
     assert re.fullmatch(rf"stsearch: .* need {package}\S*: pip install torch-tb-profiler\n", ran.stderr)
 
 
-def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.killpg),  # as a terminal does: to all of them
+        (signal.SIGHUP, os.killpg),
+        (signal.SIGHUP, os.kill),
+        (signal.SIGTERM, os.killpg),
+        (signal.SIGTERM, os.kill),
+    ],
+)
+def test_the_command_names_what_it_cannot_read_and_ends_in_order(
+    traces: Path, tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
+) -> None:
     folder = tmp_path / "some"
     (folder / "broken").mkdir(parents=True)
     (folder / "broken" / "w.1.pt.trace.json").write_text("{")
@@ -308,7 +320,11 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
         while not asked.exists():
             time.sleep(0.1)
         assert asked.read_text().strip() == said[1]
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        send(process.pid, number)
         _, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "views closed\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"some", "cache"}, "nothing is left"
+    with contextlib.suppress(ProcessLookupError):
+        while True:  # until no process is left; a test has a limit of its own
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
