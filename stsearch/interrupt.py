@@ -74,6 +74,27 @@ def flagged(*, patient: bool = False, always: bool = False) -> Iterator[None]:
         _flag.watched = False
 
 
+@contextlib.contextmanager
+def raised() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP raise ``Interrupted`` at once, as Ctrl-C does ``KeyboardInterrupt``; they come once.
+
+    For the main thread of a server, which waits and writes nothing.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    heard = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, end) for each in heard}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def check() -> None:
     """``Interrupted`` if Ctrl-C or SIGTERM came; loops call it where they can be ended in order.
 

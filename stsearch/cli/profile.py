@@ -218,14 +218,16 @@ def _look(
 
 
 def _open(folder: Path, port: int) -> None:
+    from stsearch.interrupt import raised
     from stsearch.report.profiler import end_loading, serve_traces
 
-    server, address = serve_traces(folder, port, lambda text: click.echo(f"note: {text}", err=True))
-    click.echo(f"traces in {folder}: {address}  (Ctrl-C ends it)")
-    open_browser(address)
-    with server:
+    with raised():
+        server, address = serve_traces(folder, port, lambda text: click.echo(f"note: {text}", err=True))
         try:
-            server.serve_forever()
+            with server:
+                click.echo(f"traces in {folder}: {address}  (Ctrl-C ends it)")
+                open_browser(address)
+                server.serve_forever()
         except KeyboardInterrupt:
             click.echo("views closed", err=True)
         finally:

@@ -15,11 +15,15 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from hashlib import sha256
 from html import escape
+from multiprocessing import resource_tracker
 from pathlib import Path
-from threading import Thread
+from queue import Queue
+from threading import BoundedSemaphore, Lock, Thread
+from types import SimpleNamespace
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
@@ -51,6 +55,10 @@ _POLICY = (
 """A page runs the plugin's scripts alone, known by their hashes, and asks its own origin alone."""
 _NO_GUESS = ("X-Content-Type-Options", "nosniff")
 _LOOK_S = 0.2
+_SPAWN = multiprocessing.get_context("spawn")
+_AT_ONCE = BoundedSemaphore(max(2, os.cpu_count() or 1))
+"""Held by each file that is being read."""
+_starting = Lock()
 
 
 def serve_traces(folder: Path, port: int, note: Callable[[str], None]) -> tuple[WSGIServer, str]:
@@ -70,9 +78,42 @@ def end_loading() -> None:
 
     That of what they share it ends itself.
     """
-    for child in multiprocessing.active_children():
-        if not child.name.startswith("SyncManager"):
-            child.terminate()
+    with _starting:
+        _Reading.ended += 1
+        for child in multiprocessing.active_children():
+            if not child.name.startswith("SyncManager"):
+                child.kill()
+
+
+class _Reading:
+    """In place of the plugin's process for a file: not all of them at once, and one that is killed is told of."""
+
+    ended = 0
+    """how often all was ended"""
+
+    def __init__(self, target: Any, args: tuple[Any, ...]) -> None:
+        self.loader, self.args, self.begun = target.__self__, args, _Reading.ended
+
+    def start(self) -> None:
+        Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with _AT_ONCE:
+            answers, answer_by = _SPAWN.Pipe(duplex=False)
+            theirs = copy(self.loader)
+            theirs.queue = SimpleNamespace(put=answer_by.send)
+            child = _SPAWN.Process(target=theirs._process_data, args=self.args)
+            with _starting:
+                if self.begun != _Reading.ended:
+                    return
+                child.start()
+            answer_by.close()
+            try:
+                found = answers.recv()
+            except (EOFError, OSError):  # it was killed
+                found = (None, None)
+            child.join()
+        self.loader.queue.put(found)
 
 
 def _plugin(folder: Path) -> Any:
@@ -81,19 +122,24 @@ def _plugin(folder: Path) -> Any:
     try:
         from tensorboard.plugins.base_plugin import TBContext
         from torch_tb_profiler.plugin import TorchProfilerPlugin
+        from torch_tb_profiler.profiler import loader
     except ImportError as error:
         raise UserError(f"the profiler's views need {error.name}: pip install torch-tb-profiler") from None
     pages = [_rewritten(name) for name in _REWRITTEN]
     assert all((*pages, *_viewer()))
+    loader.Process, loader.Queue = _Reading, Queue
     with _deaf():
         return TorchProfilerPlugin(TBContext(logdir=str(folder.resolve())))
 
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Threads and processes that are begun within never hear Ctrl-C, which the terminal sends to all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Threads and processes that are begun within never hear what may be sent to all: Ctrl-C, SIGTERM, SIGHUP."""
+    deaf_to = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
     try:
+        resource_tracker.ensure_running()  # which makes its thread hear two of them again
+        signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,9 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, note: Callable[[str], None] = lambda text: None) -> Iterator[str]:
     """The address of the views of ``folder``."""
-    server, address = serve_traces(folder, 0, lambda text: None)
+    server, address = serve_traces(folder, 0, note)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -72,6 +73,36 @@ def served(folder: Path) -> Iterator[str]:
 def address(traces: Path) -> Iterator[str]:
     with served(traces) as address:
         yield address
+
+
+def readers() -> list[multiprocessing.process.BaseProcess]:
+    """Processes that read a trace."""
+    return [child for child in multiprocessing.active_children() if not child.name.startswith("SyncManager")]
+
+
+def test_files_are_read_a_few_at_once_and_one_whose_reader_is_killed_is_named(tmp_path: Path) -> None:
+    few = max(2, os.cpu_count() or 1)
+    paths = [tmp_path / f"w{number}.1.pt.trace.json" for number in range(few + 3)]
+    for path in paths:
+        path.write_text(json.dumps(gpu_trace()))
+    notes: list[str] = []
+    with served(tmp_path, notes.append) as address:
+        most, killed = 0, False
+        while not json.loads(urllib.request.urlopen(f"{address}runs").read())["runs"]:
+            found = readers()
+            most = max(most, len(found))
+            if found and not killed:
+                found[0].kill()
+                killed = True
+            time.sleep(0.01)
+        assert most <= few
+        while not notes:
+            time.sleep(0.1)
+        (note,) = notes
+        (lost,) = (path for path in paths if repr(str(path)) in note)
+        assert note == f"cannot read the trace {str(lost)!r}: it is not shown"
+        workers = json.loads(urllib.request.urlopen(f"{address}workers?run={tmp_path.name}&view=Overview").read())
+        assert sorted(workers) == sorted(path.name.partition(".")[0] for path in paths if path != lost)
 
 
 RUNS, VIEWS = 0, 1
@@ -278,7 +309,19 @@ def test_what_is_not_installed_is_named(traces: Path, package: str) -> None:
     assert re.fullmatch(rf"stsearch: .* need {package}\S*: pip install torch-tb-profiler\n", ran.stderr)
 
 
-def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGINT, os.killpg),  # as a terminal does: to all of them
+        (signal.SIGHUP, os.killpg),
+        (signal.SIGHUP, os.kill),
+        (signal.SIGTERM, os.killpg),
+        (signal.SIGTERM, os.kill),
+    ],
+)
+def test_the_command_names_what_it_cannot_read_and_ends_in_order(
+    traces: Path, tmp_path: Path, number: signal.Signals, send: Callable[[int, int], None]
+) -> None:
     folder = tmp_path / "some"
     (folder / "broken").mkdir(parents=True)
     (folder / "broken" / "w.1.pt.trace.json").write_text("{")
@@ -308,7 +351,11 @@ def test_the_command_names_what_it_cannot_read_and_ends_by_ctrl_c(traces: Path, 
         while not asked.exists():
             time.sleep(0.1)
         assert asked.read_text().strip() == said[1]
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        send(process.pid, number)
         _, errors = process.communicate(timeout=240)
     assert (process.returncode, errors) == (0, "views closed\n")
     assert {path.name for path in tmp_path.iterdir()} <= {"some", "cache"}, "nothing is left"
+    with contextlib.suppress(ProcessLookupError):
+        while True:  # until no process is left; a test has a limit of its own
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
