@@ -60,7 +60,7 @@ def export(
     from stsearch.evaluate.weights import read_weights_of
     from stsearch.export.exporting import export as export_file
     from stsearch.export.formats import FORMATS
-    from stsearch.export.int8 import quantised
+    from stsearch.export.int8 import check_place, drop_older, quantised
     from stsearch.interrupt import check
     from stsearch.space.published import name_of
 
@@ -73,11 +73,15 @@ def export(
         raise UserError("--data and --set go with --int8, which is calibrated on clips")
     if int8 and to != "onnx":
         raise UserError(f"--int8 goes with --to onnx; given --to {to}")
+    if int8:
+        check_place(output)
     architecture = find_any_network(network, storage)
     found = read_weights_of(weights, architecture, name_of(architecture))
     FORMATS[to].check(to)
     data = _clips(found, asked_data(network, source, overrides, storage), quiet) if int8 else None
     done = export_file(found, to, output, opset=opset, licence=licence, say=say)
+    if to == "onnx" and (dropped := drop_older(output, asked=int8)):
+        click.echo(dropped, err=True)
     small = quantised(done, found.about, data, say=say) if data else None
     if form == "json":
         beside = {"file": str(small.path) if small.kept else None, **small.as_dict()} if small else None

@@ -20,7 +20,7 @@ import torch
 
 from stsearch.data.loader import resident
 from stsearch.data.videos import ClipData
-from stsearch.errors import StsearchError, UserError, WorldError
+from stsearch.errors import StsearchError, UserError, WorldError, brief
 from stsearch.evaluate.centre import CPU, centre_clips
 from stsearch.evaluate.weights import About
 from stsearch.export.exporting import Exported, ExportFailed, reason, unseen_shapes
@@ -107,6 +107,37 @@ class Int8:
 def int8_path(path: Path) -> Path:
     """``net.int8.onnx`` beside ``net.onnx``."""
     return path.with_name(f"{path.stem}.int8{path.suffix}")
+
+
+def check_place(path: Path) -> None:
+    """``UserError`` where the file beside ``path`` cannot have its name."""
+    if path.name and int8_path(path).is_dir():
+        raise UserError(f"--int8 writes {brief(str(int8_path(path)))}: there is a folder; give -o another name")
+
+
+def drop_older(path: Path, *, asked: bool) -> str:
+    """Remove the file with 8 bits of an earlier ``path``, which has other weights now; a line that says so, or none.
+
+    One that ``export`` did not write stays, unless its name is ``asked`` for. Raises ``WorldError``.
+    """
+    older = int8_path(path)
+    if not older.is_file() or not (asked or _is_ours(older)):
+        return ""
+    try:
+        older.unlink()
+    except OSError as error:
+        raise WorldError(f"cannot remove {older}, which is of an earlier {path.name}: {error.strerror}") from None
+    return f"removed: {older}, which was made of an earlier {path.name}"
+
+
+def _is_ours(path: Path) -> bool:
+    import onnx
+
+    try:
+        known = {one.key: one.value for one in onnx.load(path, load_external_data=False).metadata_props}
+        return "int8" in json.loads(known[METADATA])
+    except Exception:  # of onnx or protobuf, of any kind: it is another's
+        return False
 
 
 def quantised(

@@ -15,7 +15,7 @@ from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError, UserError
 from stsearch.evaluate.weights import About, Weights, write_weights
 from stsearch.export.exporting import Exported, ExportFailed, export
-from stsearch.export.int8 import Int8, Times, int8_path, quantised
+from stsearch.export.int8 import Int8, Times, drop_older, int8_path, quantised
 from stsearch.nets.build import build
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
@@ -164,6 +164,32 @@ def test_the_command_prints_both_side_by_side(
     assert (told["file"] is not None) is (tmp_path / "net.int8.onnx").exists()
     assert (told["calibrated_on"], told["videos"], told["threads"]) == (12, 10, 1)
     assert set(told["latency_ms"]) == set(told["top1"]) == {"int8", "fp32"}
+
+
+def test_an_older_one_goes_when_a_new_fp32_file_takes_its_place(
+    exported: Exported, motions: ClipData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also without --int8, but then no file that others wrote."""
+    write_weights(tmp_path / "weights.pt", weights(motions))
+    older, ours = tmp_path / "net.int8.onnx", made(exported, motions, keep=True).path.read_bytes()
+    words = ["export", MIXED, "--weights", "weights.pt", "--to", "onnx", "-o", "net.onnx", "--quiet"]
+    for content, left in ((ours, False), (b"of another program", True), (exported.path.read_bytes(), True)):
+        older.write_bytes(content)
+        main(words, standalone_mode=False)
+        assert older.exists() is left
+        said = "removed: net.int8.onnx, which was made of an earlier net.onnx" in capsys.readouterr().err
+        assert said is not left
+    drop_older(tmp_path / "net.onnx", asked=True)
+    assert not older.exists(), "its name was asked for"
+
+
+def test_a_folder_of_its_name_is_told_before_anything_is_written(motions: ClipData, tmp_path: Path) -> None:
+    write_weights(tmp_path / "weights.pt", weights(motions))
+    (tmp_path / "net.int8.onnx").mkdir()
+    words = ["export", MIXED, "--weights", "weights.pt", "--to", "onnx", "-o", "net.onnx", "--int8", *DATA]
+    with pytest.raises(UserError, match=r"--int8 writes 'net.int8.onnx': there is a folder; give -o another name"):
+        main(words, standalone_mode=False)
+    assert not (tmp_path / "net.onnx").exists()
 
 
 def test_a_full_disk_leaves_the_fp32_file(exported: Exported, motions: ClipData) -> None:
