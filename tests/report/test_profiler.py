@@ -211,7 +211,7 @@ def test_the_trace_itself(visit: Visit) -> None:
 def test_memory_is_zoomed_and_a_row_marks_the_curve(visit: Visit, traces: Path) -> None:
     choose(visit.page, RUNS, "MC3_training_batch2")
     choose(visit.page, VIEWS, "Memory")
-    visit.page.wait_for_function("document.querySelector('.js-plotly-plot')?.data?.[0].y?.length > 0")
+    visit.page.wait_for_function("() => document.querySelector('.js-plotly-plot')?.data?.[0].y?.length > 0")
     allocated = drawn(visit.page, 1)[0]
     (peak,) = (size for device, size in found(traces, "MC3_training_batch2").peak_bytes if device == "CPU")
     assert max(allocated["y"]) == pytest.approx(peak / 2**20, abs=0.01)
@@ -220,7 +220,7 @@ def test_memory_is_zoomed_and_a_row_marks_the_curve(visit: Visit, traces: Path) 
     row.scroll_into_view_if_needed()
     row.hover()
     marked = "document.querySelector('.js-plotly-plot').data.at(-1).x"
-    visit.page.wait_for_function(f"{marked}.length > 0")
+    visit.page.wait_for_function(f"() => {marked}.length > 0")
     at = float(row.locator("td").nth(2).inner_text())
     assert any(value == pytest.approx(at, abs=0.01) for value in visit.page.evaluate(marked))
     box = visit.page.locator(".nsewdrag").bounding_box()
