@@ -102,7 +102,7 @@ def worked(
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
-    if others := at_work(session.trials()):
+    if others := reopened(place, lambda: at_work(session.trials())):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     for lacking in left_over(chosen):
         notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
