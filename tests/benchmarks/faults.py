@@ -10,8 +10,9 @@ PLAN is a list of faults, each with when it comes (seconds after all workers wer
     - {do: run, at: [40, 90], command: "pg_ctl -D FOLDER -m fast restart"}
 
 The database must be empty and of nobody else. Each worker is a process of its own, as on a machine of its own. Says
-as JSON what came of it: networks finished, twice, lost; whether the front is that of the same accuracies computed at
-once; CPU milliseconds per trial of workers and, with ``--server PID``, of the database's server and its children.
+as JSON what came of it: workers really killed and stopped, connections really ended, commands that did their work;
+networks finished, twice, lost; whether the front is that of the same accuracies computed at once; CPU milliseconds
+per trial of workers and, with ``--server PID``, of the database's server and its children.
 Exit code 1 where a worker failed, or a network was lost or trained twice.
 """
 
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
+import ctypes
 import json
 import os
 import random
@@ -68,6 +71,11 @@ search: {start_with: none}
 engine: {workers: 1}
 """
 WIDTH = 0.125
+_LIBC = ctypes.CDLL(None)
+_DIE_WITH_PARENT = 1
+"""``PR_SET_PDEATHSIG`` of Linux"""
+_LOOK_S = 0.25
+"""So long a connection is looked for that can be cut"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -108,16 +116,21 @@ class Workers:
         self.codes: collections.Counter[int] = collections.Counter()
         self.told: list[str] = []
         self.cpu, self.begun = 0.0, 0
+        self.shot = set[int]()
+        self.killed = 0
 
     def begin(self) -> None:
         """One more."""
         log = self.folder / f"{self.begun}.log"
         self.begun += 1
         log.touch()
-        pid = os.fork()
+        parent, pid = os.getpid(), os.fork()
         if pid:
             self.alive[pid] = log
             return
+        _LIBC.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
         with log.open("wb") as out:
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
@@ -147,6 +160,7 @@ class Workers:
             self.cpu += usage.ru_utime + usage.ru_stime
             code = os.waitstatus_to_exitcode(status)
             self.codes[code] += 1
+            self.killed += pid in self.shot and code == -signal.SIGKILL
             text = log.read_text(errors="replace").strip()
             if code not in (0, -signal.SIGKILL) or "Traceback" in text:
                 self.told.append(f"{log}: {text.splitlines()[-1][:200] if text else 'nothing'}")
@@ -156,23 +170,28 @@ class Workers:
     def kill(self) -> None:
         """One, at random; another takes its place."""
         if self.alive:
-            self._signal(self.random.choice(sorted(self.alive)), signal.SIGKILL)
+            pid = self.random.choice(sorted(self.alive))
+            self._signal(pid, signal.SIGKILL)
+            self.shot.add(pid)
             self.begin()
 
-    def stop(self, seconds: float) -> None:
-        """One, at random, for a while."""
-        if awake := sorted(set(self.alive) - set(self.stopped)):
-            pid = self.random.choice(awake)
-            self._signal(pid, signal.SIGSTOP)
-            self.stopped[pid] = time.monotonic() + seconds
+    def stop(self, seconds: float) -> int:
+        """One, at random, for a while; how many that were."""
+        awake = sorted(set(self.alive) - set(self.stopped) - self.shot)
+        if not awake:
+            return 0
+        pid = self.random.choice(awake)
+        self._signal(pid, signal.SIGSTOP)
+        self.stopped[pid] = time.monotonic() + seconds
+        return 1
 
     def _signal(self, pid: int, number: int) -> None:
         if pid in self.alive:
             os.kill(pid, number)
 
 
-def cut(url: sqlalchemy.URL, rng: random.Random) -> None:
-    """Cut half of the connections to this database, as far as the server can be asked."""
+def cut(url: sqlalchemy.URL, rng: random.Random) -> int:
+    """End half of the connections to this database, as far as the server can be asked; how many were ended."""
     postgres = url.get_backend_name() == "postgresql"
     ids = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -180,14 +199,19 @@ def cut(url: sqlalchemy.URL, rng: random.Random) -> None:
         else "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
     )
     end = "SELECT pg_terminate_backend(:one)" if postgres else "KILL :one"
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 3})
-    try:
-        with engine.connect() as connection:
-            for (one,) in connection.execute(sqlalchemy.text(ids)).all():
-                if rng.random() < 0.5:
-                    connection.execute(sqlalchemy.text(end), {"one": one})
-    except sqlalchemy.exc.SQLAlchemyError:
-        pass  # the server is away, or the connection had ended
+    options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": {"connect_timeout": 3}}
+    ended, until = 0, time.monotonic() + _LOOK_S
+    with (
+        contextlib.suppress(sqlalchemy.exc.SQLAlchemyError),  # the server is away
+        sqlalchemy.create_engine(url, poolclass=NullPool, **options).connect() as connection,
+    ):
+        while not ended and time.monotonic() < until:  # workers have few connections, and not for long
+            there = connection.execute(sqlalchemy.text(ids)).scalars().all()
+            for one in rng.sample(there, (len(there) + 1) // 2):
+                with contextlib.suppress(sqlalchemy.exc.DBAPIError):  # it had ended
+                    done = connection.execute(sqlalchemy.text(end), {"one": one})
+                    ended += bool(done.scalar()) if postgres else 1
+    return ended
 
 
 def server_seconds(pid: int | None) -> float:
@@ -210,29 +234,29 @@ def server_seconds(pid: int | None) -> float:
 
 
 def befall(workers: Workers, faults: list[Fault], url: sqlalchemy.URL, limit: float) -> collections.Counter[str]:
-    """Let the plan run until all workers have ended; how often each fault came."""
+    """Let the plan run until all workers have ended; how many each fault befell."""
     began, came = time.monotonic(), collections.Counter[str]()
     coming = [(fault, iter(fault.times())) for fault in faults]
     due = [(next(times, float("inf")), fault, times) for fault, times in coming]
     acts: dict[str, Callable[[Fault], Any]] = {
-        "kill": lambda fault: workers.kill(),
+        "kill": lambda fault: workers.kill(),  # counted as they end
         "stop": lambda fault: workers.stop(fault.lasts),
         "cut": lambda fault: cut(url, workers.random),
-        "run": lambda fault: subprocess.run(fault.command, shell=True, check=False, capture_output=True),  # noqa: S602
+        "run": lambda fault: subprocess.run(fault.command, shell=True, capture_output=True).returncode == 0,  # noqa: S602
     }
     while workers.alive and time.monotonic() - began < limit:
         workers.look()
         for number, (when, fault, times) in enumerate(due):
             if time.monotonic() - began >= when and workers.alive:
-                acts[fault.do](fault)
-                came[fault.do] += 1
+                came[fault.do] += acts[fault.do](fault) or 0
                 due[number] = (next(times, float("inf")), fault, times)
         time.sleep(0.05)
     for pid in list(workers.alive):
         os.kill(pid, signal.SIGKILL)
     time.sleep(1)
     workers.look()
-    return came
+    came["kill"] = workers.killed
+    return +came
 
 
 def outcome(study: str, url: str, trials: int) -> dict[str, Any]:
@@ -272,9 +296,11 @@ def main() -> int:
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--server", type=int, help="process of the database's server, to measure it")
     parser.add_argument("--sampler", default="random")
+    parser.add_argument("--folder", type=Path, help="for logs and cache; default: a new one in /tmp")
     asked = parser.parse_args()
     faults = [Fault.read(row) for row in yaml.safe_load(asked.plan.read_text())] if asked.plan else []
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    folder = (asked.folder or Path(tempfile.mkdtemp(prefix="faults-"))).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     os.environ["STSEARCH_CACHE"] = str(folder / "cache")
     Path("space.yaml").write_text(SPACE)

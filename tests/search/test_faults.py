@@ -16,16 +16,21 @@ from stsearch.evaluate.evaluators import EVALUATORS, Evaluation, Task
 from stsearch.evaluate.simulated import SimulatedRecipe, accuracy
 from stsearch.search.spec import load_study
 from stsearch.space.published import NETWORKS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, awaited
 
 pytestmark = pytest.mark.slow
+
+
+def faults(database: str, folder: Path, *options: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.faults", database, "--folder", str(folder / "faults")]
+    return [*command, "--limit=200", *options]
 
 
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
-        ("[{do: kill, at: [3, 6]}, {do: stop, at: [4], for: 3}]", {"kill": 2, "stop": 1}),
-        ("[{do: cut, every: 2}]", {"cut"}),
+        ("[{do: kill, at: [1, 3]}, {do: stop, at: [2], for: 3}]", {"kill", "stop"}),
+        ("[{do: cut, every: 1}]", {"cut"}),
     ],
     ids=["workers", "connections"],
 )
@@ -33,13 +38,31 @@ def test_nothing_is_lost_or_trained_twice(plan: str, said: Collection[str], data
     if "cut" in plan and database.startswith("sqlite"):
         pytest.skip("a file has no connections that somebody else can cut")
     Path("plan.yaml").write_text(plan)
-    command = [sys.executable, "-m", "tests.benchmarks.faults", database, "--workers=3", "--trials=12", "--seconds=1.5"]
-    done = subprocess.run([*command, "--plan", str(tmp_path / "plan.yaml")], capture_output=True, text=True, cwd=ROOT)
+    options = ["--workers=3", "--trials=12", "--seconds=1.5", "--plan", str(tmp_path / "plan.yaml")]
+    done = subprocess.run(faults(database, tmp_path, *options), capture_output=True, text=True, cwd=ROOT)
     found = json.loads(done.stdout)
     assert done.returncode == 0, found
     assert (found["complete"], found["distinct"], found["lost"]) == (12, 12, 0)
     assert found["front_as_computed_at_once"]
-    assert set(found["came"]) == set(said), "all of the plan came"
+    assert set(found["came"]) == set(said), "some were killed, stopped or cut"
+    assert found["exit_codes"].get("-9", 0) == found["came"].get("kill", 0)
+
+
+def test_workers_end_with_what_began_them(tmp_path: Path) -> None:
+    command = faults(f"sqlite:///{tmp_path}/faults.db", tmp_path, "--workers=2", "--trials=4", "--seconds=100")
+    process = subprocess.Popen(command, cwd=ROOT)
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def both() -> list[str]:
+        pids = listed.read_text().split() if (tmp_path / "faults" / "1.log").exists() else []
+        return pids if len(pids) == 2 else []
+
+    began = awaited(process, both)
+    process.kill()
+    process.wait()
+    assert began
+    for pid in began:
+        assert subprocess.run(["tail", "-f", "/dev/null", f"--pid={pid}"], timeout=60, check=False).returncode == 0
 
 
 def test_an_accuracy_is_a_function_of_network_and_seed() -> None:
