@@ -30,7 +30,7 @@ def faults(database: str, folder: Path, *options: str) -> list[str]:
     ("plan", "said"),
     [
         ("[{do: kill, at: [1, 3]}, {do: stop, at: [2], for: 3}]", {"kill", "stop"}),
-        ("[{do: cut, every: 1}]", {"cut"}),
+        ("[{do: cut, at: [2, 4, 6, 8, 10, 12, 14, 16]}]", {"cut"}),
     ],
     ids=["workers", "connections"],
 )
