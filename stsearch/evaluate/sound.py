@@ -64,8 +64,7 @@ def make_right(
         module, errors = modules[name], found.get(shape.tried)
         if not isinstance(module, Convolution) or errors is None:
             continue
-        tried = (one for one in LADDER[LADDER.index(precision) :] if _trusted(shape, one))
-        right = next((one for one in tried if _right(errors, one)), "float64")
+        right = next((one for one in LADDER[LADDER.index(precision) :] if _right(errors, one)), "float64")
         module.right_in = _DTYPES[right]
         if right != precision:
             fallen[right] += 1
@@ -73,17 +72,8 @@ def make_right(
 
 
 def _doubtful(shape: Shape) -> bool:
-    """Whether no trial is trusted: oneDNN's fp32 was seen wrong for a kernel of 7 on 5 to 7 frames, never for one of 3.
-
-    It reads what lies beside its memory, so it may be right when it is tried and wrong afterwards.
-    """
+    """Whether fp32 is tried too: oneDNN's was seen wrong for a kernel of 7 on 5 to 7 frames, never for one of 3."""
     return shape.kernel[0] > 3 and shape.entering[1] <= shape.kernel[0]
-
-
-def _trusted(shape: Shape, precision: str) -> bool:
-    """Whether a trial says anything: where a kernel is longer than the clip, bf16 code reads what lies beside it."""
-    frames, kernel = shape.entering[1], shape.kernel[0]
-    return not _doubtful(shape) and not (precision == "bf16" and 1 < frames < kernel)
 
 
 def _right(errors: Errors, precision: str) -> bool:
