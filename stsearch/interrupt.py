@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -65,13 +65,22 @@ def flagged(*, patient: bool = False, always: bool = False) -> Iterator[None]:
     heard = [number for number in _SIGNALS if always or signal.getsignal(number) is not signal.SIG_IGN]
     _flag.raised = _flag.times = 0
     _flag.watched, _flag.patient = True, patient
-    before = {number: signal.signal(number, _note) for number in heard}
+    try:
+        with _handled(heard, _note):
+            yield
+    finally:
+        _flag.watched = False
+
+
+@contextlib.contextmanager
+def _handled(numbers: Sequence[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within, these signals are ``handler``'s."""
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _flag.watched = False
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 @contextlib.contextmanager
@@ -87,12 +96,8 @@ def raised() -> Iterator[None]:
         raise Interrupted(number)
 
     heard = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, end) for each in heard}
-    try:
+    with _handled(heard, end):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def check() -> None:

@@ -105,7 +105,7 @@ class Keeper:
             yield
         except (WorldError, OSError):
             raise
-        except Exception:
+        except Exception:  # of a kind or a driver, of any class: it goes on to whoever asked
             self.end()
             raise
 

@@ -47,7 +47,7 @@ from stsearch.search.place import study_folder
 from stsearch.search.records import keep_whole, provenance
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
-from stsearch.search.training import Emit, first_only, own_failures, shortened, tell
+from stsearch.search.training import Emit, first_precision, own_failures, shortened, tell
 from stsearch.space.architecture import Architecture, parse_placement
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.search_space import load_plugins
@@ -286,7 +286,7 @@ def work_audit(plan: Plan, emit: Emit, clips: Mapping[Input, ClipData] | None = 
         device = choose_device(plan.device, "engine.device")
         keep_memory(device)
         audit.note = lambda text: emit({"event": "note", "text": text})
-        audit.precise = first_only("precision", emit)
+        audit.precise = first_precision(emit)
         while not plan.over and persist(audit, audit.left):
             claimed = persist(audit, audit.claim)
             if claimed is None:

@@ -39,14 +39,14 @@ Emit = Callable[[Event], None]
 joined of a worker elsewhere; those of a repeat have ``again``, which of the study's repeats it is."""
 
 
-def first_only(kind: str, emit: Emit) -> Callable[[str], None]:
-    """Tells the first text as an event of this kind, and no later one."""
+def first_precision(emit: Emit) -> Callable[[str], None]:
+    """Tells what precision the first network has, and of no later one: each record says its own."""
     told: list[str] = []
 
     def tell(text: str) -> None:
         if not told:
             told.append(text)
-            emit({"event": kind, "text": text})
+            emit({"event": "precision", "text": f"{text} (the first network; each one's record says its own)"})
 
     return tell
 

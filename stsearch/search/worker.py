@@ -60,7 +60,7 @@ from stsearch.search.shown import Begun
 from stsearch.search.state import State
 from stsearch.search.storage import this_worker
 from stsearch.search.traces import keep_trace
-from stsearch.search.training import Emit, Event, ending, first_only, one_trial, own_failures, reporter, shortened
+from stsearch.search.training import Emit, Event, ending, first_precision, one_trial, own_failures, reporter, shortened
 from stsearch.search.unfinished import finished_trainings, keep_training
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import AnyNetwork
@@ -77,7 +77,7 @@ def work(session: Session, emit: Emit) -> None:
     when too many networks fail in a row.
     """
     keep_memory(session.device)
-    session.note, session.precise = partial(_note, emit), first_only("precision", emit)
+    session.note, session.precise = partial(_note, emit), first_precision(emit)
     emit({"event": "clips", "text": session.place_clips()})
     patience = Patience(session)
     with flagged():

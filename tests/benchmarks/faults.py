@@ -51,17 +51,9 @@ from stsearch.search.attributes import ARCHITECTURE
 from stsearch.search.reading import read_study
 from stsearch.space.architecture import parse_placement
 from stsearch.stats.front import minimised, non_dominated
+from tests.conftest import ROOT
 
-SPACE = """
-name: simulated
-stem: {kind: [2d, 3d, 2plus1d]}
-stages:
-  conv2_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
-  conv3_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
-  conv4_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
-  conv5_x: {kind: [2d, 3d, 2plus1d], depth: [1, 2, 3]}
-plugins: [stsearch.testing]
-"""
+SPACE = (ROOT / "search_spaces" / "r18.yaml").read_text() + "plugins: [stsearch.testing]\n"
 STUDY = """
 space: space.yaml
 target: {frames: 16, size: 112}

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from stsearch.data.motions import MotionsRecipe, load_motions
+from stsearch.data.videos import ClipData
 from stsearch.errors import UserError
 from stsearch.evaluate.recipe import TrainRecipe
 from stsearch.evaluate.sound import WORTH, gain, make_right, place
@@ -25,7 +26,7 @@ from stsearch.search.edited import edits
 from stsearch.search.precision import settled
 from stsearch.search.reading import read_study
 from stsearch.search.session import open_session
-from stsearch.search.spec import load_study
+from stsearch.search.spec import Study, load_study
 from stsearch.search.worker import work
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import NETWORKS
@@ -220,13 +221,18 @@ engine: {workers: 1, device: cpu}
 """
 
 
-def test_auto_is_bf16_where_that_is_faster_and_stays_with_the_study(tmp_path: Path) -> None:
-    file = tmp_path / "faster.yaml"
+def timed(file: Path) -> tuple[Study, ClipData, dict[str, Any]]:
+    """A study that is not begun, its data, and what was found of this machine for it."""
     file.write_text(STUDY)
     study = load_study(str(file))
     data = load_motions(study.spec.data, 8, 32)
     settled(study, data)
-    kept = json.loads(place().read_text())
+    return study, data, json.loads(place().read_text())
+
+
+def test_auto_is_bf16_where_that_is_faster_and_stays_with_the_study(tmp_path: Path) -> None:
+    file = tmp_path / "faster.yaml"
+    study, data, kept = timed(file)
     ((key, measured),) = kept["gains"].items()
     assert measured > 0
     for found, precision in ((WORTH - 0.01, "auto"), (WORTH + 0.01, "bf16")):
@@ -250,12 +256,7 @@ def test_auto_is_bf16_where_that_is_faster_and_stays_with_the_study(tmp_path: Pa
 
 
 def test_a_study_that_was_begun_with_auto_keeps_it(tmp_path: Path) -> None:
-    file = tmp_path / "older.yaml"
-    file.write_text(STUDY)
-    study = load_study(str(file))
-    data = load_motions(study.spec.data, 8, 32)
-    settled(study, data)
-    kept = json.loads(place().read_text())
+    study, _, kept = timed(tmp_path / "older.yaml")
     (key,) = kept["gains"]
     for gained in (1.0, 2.0):  # then a version that finds more
         place().write_text(json.dumps({**kept, "gains": {key: gained}}))

@@ -30,7 +30,7 @@ from stsearch.search.session import open_session
 from stsearch.search.spec import Study, load_study
 from stsearch.search.state import State
 from stsearch.search.storage import open_storage, open_study
-from stsearch.search.training import Emit, Event, first_only
+from stsearch.search.training import Emit, Event, first_precision
 from stsearch.search.worker import work
 from stsearch.space.published import NETWORKS
 from tests.conftest import Cli, awaited
@@ -306,7 +306,7 @@ def test_figures_of_a_measured_cap_are_plain_numbers(value: float, said: str) ->
 
 def test_only_the_first_training_of_a_process_says_its_precision() -> None:
     events: list[Event] = []
-    tell = first_only("precision", events.append)
+    tell = first_precision(events.append)
     tell("bf16: one")
     tell("bf16: another")
-    assert events == [{"event": "precision", "text": "bf16: one"}]
+    assert events == [{"event": "precision", "text": "bf16: one (the first network; each one's record says its own)"}]
