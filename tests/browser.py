@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
 """No name is found but this machine's own."""
+_READING = Path(__file__).with_name("reading.js").read_text()
 _INSIDE = ("data", "blob", "about")
 """Schemes of what a page makes itself"""
 
@@ -33,6 +34,17 @@ class Visit:
     """errors and warnings of the console, exceptions and dialogs"""
     left: list[str] = field(default_factory=list)
     """addresses of requests to another origin than the page's own; for a file, all but itself"""
+
+    def unreadable(self) -> list[str]:
+        """What of the page some cannot read, see or reach, by ``reading.js`` and, where ``STSEARCH_AXE`` names its
+        file, by axe: what it calls serious or critical."""
+        found: list[str] = self.page.evaluate(_READING)
+        if axe := os.environ.get("STSEARCH_AXE"):
+            self.page.evaluate(Path(axe).read_text())
+            said = self.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+            worst = [one for one in said if one["impact"] in ("serious", "critical")]
+            found += [f"axe, {one['id']}: {node['html'][:120]}" for one in worst for node in one["nodes"]]
+        return found
 
     def names_apart(self, plot: str = "") -> int:
         """How many names a plot shows; fails where two of them lie on one another."""

@@ -275,7 +275,9 @@ def name_paper(figure: Any, paper: Paper, ax: Axes, labels: list[Label], which: 
     """
     if which:
         _head_paper(figure, paper, which)
-    for label in labels:
+    for label in sorted(
+        labels, key=lambda label: label.point not in paper.front
+    ):  # where a screen is narrow, the first stay
         if paper.log:  # plotly's annotations are where the axis is, which is that of the logarithm
             label = replace(label, point=(log10(label.point[0]), label.point[1]))
         annotate(figure, label, {"xref": f"x{which}", "yref": f"y{which}", "font": {"size": 11, "color": INK}})

@@ -308,7 +308,9 @@ def _plotly(pareto: Pareto, axes: FrontAxes, size: tuple[int, int] = _SIZE, besi
         said = {"annotation_text": f"budget {cap:g}", "annotation_position": "bottom left"}
         figure.add_vline(cap, line_dash="dash", line_color="#555555", **said)
     drawn, labels, papers = _matplotlib(pareto, axes, size, beside, _NARROW)
-    for label in labels:
+    for label in sorted(
+        labels, key=lambda label: label.point not in ordered
+    ):  # where a screen is narrow, the first stay
         annotate(figure, label)
     compared_plot.add_marks(figure, pareto, axes, drawn.axes[0].get_ylim())
     _lay_out(figure, pareto, axes, drawn.axes[0])

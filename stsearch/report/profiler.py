@@ -34,17 +34,24 @@ from stsearch.report.local import HOST, App, answer, asked_from_here, listening,
 
 _HERE = Path(__file__).parent
 _CHARTS = '<script src="https://www.gstatic.com/charts/loader.js"></script>'
-_OURS = '<link rel="icon" href="data:,"><script src="plotly.js"></script><script src="charts.js"></script>'
+_OURS = (
+    '<title>Traces</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+    '<link rel="stylesheet" href="views.css"><script src="plotly.js"></script><script src="charts.js"></script>'
+)
 _POLYFILL = "https://cdnjs.cloudflare.com/ajax/libs/webcomponentsjs/0.7.24/webcomponents.min.js"
 _HANDLER = ' onerror="onTraceViewerImportFail(event)"'
 _PAGE, _TRACE, _VIEWER, _VIEWER_SCRIPT = "index.html", "trace_embedding.html", "trace_viewer_full.html", "viewer.js"
-_REWRITTEN = {_PAGE: {_CHARTS: _OURS}, _TRACE: {_POLYFILL: "webcomponents.min.js", _HANDLER: ""}}
+_REWRITTEN = {
+    _PAGE: {_CHARTS: _OURS, "<html>": '<html lang="en">'},
+    _TRACE: {_POLYFILL: "webcomponents.min.js", _HANDLER: ""},
+}
 """Pages of the plugin, and what of each becomes what."""
 _OVERVIEW, _RULE = "/overview", "<hr/>"
 """What the page shows as HTML, and what of it is meant to be some."""
-_SCRIPTS = {
+_FILES = {
     "/plotly.js": BUNDLE,
     "/charts.js": _HERE / "templates" / "profiler.js",
+    "/views.css": _HERE / "templates" / "profiler.css",
     "/webcomponents.min.js": _HERE / "webcomponents" / "webcomponents.min.js",
 }
 _POLICY = (
@@ -218,8 +225,8 @@ def _application(plugin: Any) -> App:
             return _file(start, text, "text/html", ("Content-Security-Policy", policy))
         if page == _VIEWER_SCRIPT:
             return _file(start, _viewer()[1], "text/javascript")
-        if path in _SCRIPTS:
-            return _file(start, _SCRIPTS[path].read_bytes(), "text/javascript")
+        if path in _FILES:
+            return _file(start, _FILES[path].read_bytes(), "text/css" if path.endswith(".css") else "text/javascript")
         if path not in routes:
             return answer(start, "404 Not Found", {"reason": f"there is no {path}"})
         try:

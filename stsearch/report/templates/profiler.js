@@ -202,4 +202,36 @@
       ColumnChart, ComboChart, LineChart, PieChart, SteppedAreaChart, Table, Timeline,
     },
   };
+
+  const nameOf = (input) => {
+    if (input.type === "number") return "Number of rows";
+    if (input.role === "combobox") return "Rows of a page";
+    return input.type === "search" ? "Search by name" : input.closest("label")?.textContent || "Choose";
+  };
+  // What the page leaves without a name or a role, whenever it has made something new.
+  const told = () => {
+    for (const head of document.querySelectorAll("li.MuiListSubheader-root:not([role])")) head.setAttribute("role", "presentation");
+    for (const button of document.querySelectorAll(".MuiDrawer-root .MuiIconButton-root")) button.ariaLabel = "Fold the lists";
+    for (const frame of document.querySelectorAll("iframe:not([title])")) frame.title = "Trace viewer";
+    for (const step of document.querySelectorAll(".ant-pagination-item-link:not([aria-label])")) step.ariaLabel = step.closest("li")?.title || "More pages";
+    for (const input of document.querySelectorAll("main input:not([aria-label])")) input.ariaLabel = nameOf(input);
+    for (const list of document.querySelectorAll("main .MuiSelect-root[aria-labelledby]:not([id])")) {
+      list.id = `chosen-${list.getAttribute("aria-labelledby")}`;
+      list.setAttribute("aria-labelledby", `${list.getAttribute("aria-labelledby")} ${list.id}`);
+    }
+    for (const thumb of document.querySelectorAll(".MuiSlider-thumb")) {
+      thumb.removeAttribute("aria-labelledby");
+      thumb.ariaLabel = thumb.dataset.index === "1" ? "To" : "From";
+    }
+    for (const box of document.querySelectorAll("[role=combobox]")) {
+      for (const to of ["aria-controls", "aria-owns", "aria-activedescendant"]) {
+        if (box.hasAttribute(to) && !document.getElementById(box.getAttribute(to))) box.removeAttribute(to);
+      }
+    }
+    for (const part of document.querySelectorAll("main .MuiCardContent-root, #app main")) {
+      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+    }
+  };
+  new MutationObserver(told).observe(document, { childList: true, subtree: true, attributeFilter: ["aria-owns", "aria-labelledby"] });
+  addEventListener("resize", told);
 })();

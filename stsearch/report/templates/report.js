@@ -27,9 +27,10 @@
   };
   dark.addEventListener("change", redraw);
 
-  // A plot is drawn when it is first seen: in a closed section it has no size.
+  // A plot is drawn when it is first seen: in a closed section its names have no size, so none would be left out.
   const draw = (Plotly, div, sized) => {
     const name = div.id.slice(5);
+    if (divs.has(name)) declutter(div);
     if (!plots[name] || divs.has(name)) return;
     const figure = toned(name);
     divs.set(name, div);
@@ -39,7 +40,7 @@
     if (name === "front") follow(div);
   };
   const drawn = () => charts.then((Plotly) => {
-    for (const div of document.querySelectorAll(".plot")) if (div.clientWidth) draw(Plotly, div);
+    for (const div of document.querySelectorAll(".plot")) if (!div.closest("details:not([open])")) draw(Plotly, div);
   });
 
   // Drawings are unpacked when the first is asked for.
