@@ -8,6 +8,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -23,6 +24,11 @@ from stsearch.search.metrics import METRICS
 from stsearch.search.spec import StudySpec
 from stsearch.space.search_space import SpaceSpec
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.browser import Open
+
+pytest_plugins = ["tests.browser"]
 
 _OFFLINE = """
 import socket, sys
@@ -71,6 +77,22 @@ def test_every_page_is_built_and_loads_nothing_from_elsewhere(site: Path) -> Non
         assert not [one for one in loads.found if re.match(r"(https?:)?//", one)], name
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text()), style.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index", "tutorial", "first-study", "reference/yaml", "reference/commands"])
+def test_a_page_can_be_read_by_all(site: Path, open_page: Open, page: str, scheme: str) -> None:
+    visit = open_page((site / f"{page}.html").as_uri())
+    visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    for width in (1280, 390):
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        visit.page.evaluate("localStorage.clear()")  # where the theme keeps what it began with
+        visit.page.reload()
+        assert (
+            visit.page.evaluate("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
+        )
+        assert visit.unreadable() == [], width
 
 
 def test_every_page_is_in_the_navigation(site: Path) -> None:

@@ -283,6 +283,16 @@ def test_our_page_comes_first_and_renews_itself(tiny: Path, study: StoredStudy, 
 
 
 @on_sqlite
+@pytest.mark.parametrize("width", [390, 1280])
+def test_our_page_can_be_read_by_all(ours: str, open_page: Open, width: int) -> None:
+    visit = open_page(ours, width=width)
+    visit.page.wait_for_selector("html[data-ready]")
+    for scheme in ("light", "dark"):
+        visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        assert visit.unreadable() == [], scheme
+
+
+@on_sqlite
 def test_curves_of_a_network_that_is_not_on_the_page_are_fetched(study: StoredStudy, ours: str) -> None:
     (record,) = study.records(study.complete[:1])
     status, body, kind = get(f"{ours}network?id={quote(record.architecture)}")

@@ -153,6 +153,26 @@ def percentages(page: Page, plot: int = 0) -> list[float]:
     return [float(text.rstrip("%")) for text in texts]
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_views_can_be_read_by_all(visit: Visit, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 1000})
+    choose(visit.page, RUNS, "MC3_training_batch2")
+    visit.page.locator(".MuiDrawer-root .MuiSelect-root").nth(VIEWS).click()
+    views = visit.page.get_by_role("option").all_inner_texts()
+    visit.page.keyboard.press("Escape")
+    visit.page.wait_for_selector("[role=listbox]", state="detached")
+    assert {"Overview", "Operator", "Trace", "Memory"} <= set(views)
+    for view in views:
+        choose(visit.page, VIEWS, view)
+        visit.page.locator("main iframe" if view == "Trace" else "main .js-plotly-plot .main-svg").first.wait_for()
+        visit.page.wait_for_timeout(500)  # it goes on settling; what is still wrong after ten looks is wrong
+        for _ in range(10):
+            if not (faults := visit.unreadable()):
+                break
+            visit.page.wait_for_timeout(500)
+        assert faults == [], view
+
+
 def test_the_overview(visit: Visit, traces: Path) -> None:
     choose(visit.page, RUNS, "MC3_training_batch2")
     pie, *steps = drawn(visit.page, 2)

@@ -547,6 +547,45 @@ def test_names_in_the_plot_do_not_lie_on_one_another(written: Path, open_page: O
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_beside_the_papers_points_do_not_lie_on_one_another_either(
+    written: Path, open_page: Open, width: int
+) -> None:
+    visit = opened(open_page, written, width)
+    assert visit.page.locator("#plot-paper .annotation").count() == 0, "it is drawn when it is seen"
+    visit.page.get_by_role("button", name="Open all").click()
+    visit.page.locator("#plot-paper .annotation-text-g").last.wait_for(state="attached")
+    assert visit.names_apart("#plot-paper") > 6
+    said = visit.page.locator("#plot-paper .annotation:not([style*=hidden])").all_text_contents()
+    assert "R(2+1)D" in said, "of the front, so it stays"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_can_be_read_by_all(written: Path, open_page: Open, width: int, scheme: str) -> None:
+    visit = opened(open_page, written, width)
+    visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    assert visit.unreadable() == []
+    visit.page.get_by_role("button", name="Open all").click()
+    visit.page.locator("#plot-growth .main-svg").first.wait_for()
+    assert visit.unreadable() == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_noticed(written: Path, open_page: Open) -> None:
+    """The test above can fail."""
+    visit = opened(open_page, written, 390)
+    visit.page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: #888; background: #fff; width: 500px\">pale"
+        '</p><button></button><div style="overflow: auto; height: 9px"><p>one</p><p>two</p></div>\')'
+    )
+    faults = visit.unreadable()
+    for kind in ("the page is", "no name", "contrast", "scrolls by a pointer alone"):
+        assert any(fault.startswith(kind) for fault in faults), kind
+
+
+@pytest.mark.slow
 def test_an_address_with_the_name_of_a_section_opens_it(written: Path, open_page: Open) -> None:
     visit = open_page(f"{written.resolve().as_uri()}#growth")
     visit.left.clear()  # the fragment is no other page
