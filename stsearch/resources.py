@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from stsearch.errors import UserError, WorldError, brief, unknown
+from stsearch.errors import UserError, WorldError, brief, did_you_mean, unknown
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -32,7 +32,7 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
         for path in (Path(name), *([beside / name] if beside else [])):
             if os.path.isfile(path):  # unlike the path's own method, no error for a name that can be none
                 return path
-        raise UserError(f"no such file: {brief(name)}")
+        raise UserError(f"no such file: {brief(name)}.{did_you_mean(name, _yaml_beside(Path(name)))}".removesuffix("."))
     for folder in (Path(kind), _shipped(kind)):
         if os.path.isfile(path := folder / f"{name}.yaml"):
             return path
@@ -40,7 +40,18 @@ def find(kind: str, name: str, beside: Path | None = None) -> Path:
     for beside_here in (f"{name}.yaml", f"{name}.yml"):
         if os.path.isfile(beside_here):
             raise UserError(f"no {what} {brief(name)}, but a file {beside_here} is here: give it with its ending")
+    if os.path.isdir(name):
+        wanted = {"studies": "a study is a YAML file that names a folder of clips in data.path"}
+        raise UserError(f"{brief(name)} is a folder; {wanted.get(kind, f'a {what} is a YAML file')}")
     raise UserError(f"{unknown(what, name, names(kind))} A path to a .yaml file is allowed too.")
+
+
+def _yaml_beside(path: Path) -> list[str]:
+    """YAML files in the folder of ``path``; none where it is no folder that can be listed."""
+    try:
+        return [str(other) for end in ("yaml", "yml") for other in path.parent.glob(f"*.{end}")]
+    except (OSError, ValueError):
+        return []
 
 
 def found_study(text: str) -> str | None:

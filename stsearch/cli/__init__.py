@@ -88,7 +88,14 @@ def _line(error: click.ClickException) -> str:
         options = [name for one in context.command.get_params(context) for name in one.opts if name.startswith("--")]
         keys = " Keys of the study: --set, as in --set evaluate.epochs=8." if "--set" in options else ""
         return f"{command}: {unknown('option', error.option_name, options)}{keys}"
+    if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+        option = error.param
+        return f"{command}: missing option '{option.opts[0]} {option.metavar or 'VALUE'}': {option.help}"
     text = safe(_cut(error.format_message()))
+    if isinstance(error, click.BadParameter) and error.param is not None and "not a valid integer" in text:
+        limits = error.param.type
+        span = f" of {limits.min:,} to {limits.max:,}" if isinstance(limits, click.IntRange) and limits.max else ""
+        text = f"{text.rstrip('.')}; expected a whole number{span}."
     return f"{command}: {text[:1].lower()}{text[1:]}"
 
 

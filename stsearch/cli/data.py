@@ -58,29 +58,32 @@ def build(
         raise UserError(f"the data of {source!r} are rendered, not decoded: they need no cache")
     if estimate:
         found = estimated(opened.listing, opened.recipe, frames, size)
-        _say(
-            form,
-            asdict(found),
+        notes = mismatch(found.seconds, opened.recipe.span)
+        said = (
             f"about {_amount(found.nbytes)} for {found.videos:,} videos, {found.frames:.0f} frames each "
-            f"({found.sampled} were looked at)",
+            f"({found.sampled} were looked at)"
         )
+        lines = [*(f"note: {note}" for note in notes), *filter(None, [lengths(found.seconds)]), said]
+        _say(form, {**asdict(found), **_seconds(found.seconds), "notes": notes}, "\n".join(lines))
         return
     built = opened.load(frames, size, Reading(quiet))
     videos = {split: len(chosen) for split, chosen in built.splits.items()}
     size_on_disk = sum(chosen.nbytes for chosen in built.splits.values())
     facts: dict[str, Any] = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}
     counts = ", ".join(f"{count:,} {split}" for split, count in videos.items())
-    rows = read_rows(cache_folder() / built.fingerprint)
-    notes = [*built.notes, *mismatch(rows, opened.recipe.span)]
-    lines = [f"note: {note}" for note in notes]
-    lines += [said] if (said := lengths(rows)) else []
+    seconds = durations(read_rows(cache_folder() / built.fingerprint))
+    notes = [*built.notes, *mismatch(seconds, opened.recipe.span)]
+    lines = [*(f"note: {note}" for note in notes), *filter(None, [lengths(seconds)])]
     lines.append(f"{built.fingerprint}: {counts} videos of {len(built.classes)} classes, {_amount(size_on_disk)}")
-    seconds = durations(rows)
-    facts |= {"seconds": {"min": min(seconds), "median": median(seconds), "max": max(seconds)}} if seconds else {}
-    _say(form, {**facts, "notes": notes}, "\n".join(lines))
+    _say(form, {**facts, **_seconds(seconds), "notes": notes}, "\n".join(lines))
     if form == "table" and source.endswith((".yaml", ".yml")):
         sets = [f"--set={text}" for text in overrides]
         print_next([shlex.join([program(), "run", source, *sets])])
+
+
+def _seconds(found: Sequence[float]) -> dict[str, Any]:
+    """What JSON says of how long videos are."""
+    return {"seconds": {"min": min(found), "median": median(found), "max": max(found)}} if found else {}
 
 
 def _opened(source: str, overrides: Sequence[str]) -> tuple[Opened, int, int]:

@@ -118,14 +118,14 @@ def worked(
 def _of_span(session: Session) -> list[str]:
     """A word where clips cut or stretch the videos of a study."""
     from stsearch.data.cache import cache_folder
-    from stsearch.data.durations import mismatch
+    from stsearch.data.durations import durations, mismatch
     from stsearch.data.journal import read_rows
     from stsearch.data.recipe import VideoRecipe
 
     recipe = session.study.spec.data
     if not isinstance(recipe, VideoRecipe):
         return []
-    return mismatch(read_rows(cache_folder() / session.data.fingerprint), recipe.span)
+    return mismatch(durations(read_rows(cache_folder() / session.data.fingerprint)), recipe.span)
 
 
 def _note(console: Console, text: str) -> None:

@@ -18,17 +18,15 @@ def durations(rows: Sequence[Row]) -> list[float]:
     return [row.seconds + (1 / row.fps if row.fps else 0.0) for row in rows if row.frames]
 
 
-def lengths(rows: Sequence[Row]) -> str:
-    """``videos last 1.5 to 2.5 s, 2.0 s in the middle``; empty where none can be read."""
-    found = durations(rows)
+def lengths(found: Sequence[float]) -> str:
+    """``videos last 1.5 to 2.5 s, 2.0 s in the middle``, of their seconds; empty for none."""
     if not found:
         return ""
     return f"videos last {_s(min(found))} to {_s(max(found))} s, {_s(median(found))} s in the middle"
 
 
-def mismatch(rows: Sequence[Row], span: float) -> list[str]:
-    """What is to be said where clips of ``span`` seconds cut the videos or stretch them: at most one sentence."""
-    found = durations(rows)
+def mismatch(found: Sequence[float], span: float) -> list[str]:
+    """What is to be said where clips of ``span`` seconds cut or stretch videos of so many: at most one sentence."""
     if not found:
         return []
     middle = median(found)

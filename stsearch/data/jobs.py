@@ -225,20 +225,25 @@ class Estimate:
     """kept of one video, on average"""
     nbytes: int
     """of all, about"""
+    seconds: tuple[float, ...] = ()
+    """of each that was looked at and can be read"""
 
 
 def size_of(entries: Sequence[Entry], recipe: VideoRecipe, frames: int, frame: int) -> Estimate:
     """The size of some videos with ``frame`` bytes for each kept frame, from at most 32 of them, evenly spread."""
     chosen = [entries[place] for place in np.linspace(0, len(entries) - 1, min(_SAMPLE, len(entries))).astype(int)]
     with ThreadPoolExecutor(cores()) as pool:
-        kept = list(pool.map(lambda entry: _kept(entry.path, recipe, frames), chosen))
-    mean = sum(kept) / max(1, len(kept))
-    return Estimate(len(entries), len(chosen), mean, round(mean * len(entries) * frame))
+        looked = list(pool.map(lambda entry: _looked_at(entry.path, recipe, frames), chosen))
+    mean = sum(kept for kept, _ in looked) / max(1, len(looked))
+    seconds = tuple(seconds for kept, seconds in looked if kept)
+    return Estimate(len(entries), len(chosen), mean, round(mean * len(entries) * frame), seconds)
 
 
-def _kept(path: Path, recipe: VideoRecipe, frames: int) -> int:
-    """Frames that are kept of a video, going by its packets; 0 if it cannot be read."""
+def _looked_at(path: Path, recipe: VideoRecipe, frames: int) -> tuple[int, float]:
+    """Frames that are kept of a video, and its seconds, going by its packets; 0 and 0 if it cannot be read."""
     try:
-        return len(plan_of(packet_times(path), recipe, frames).numbers)
+        times = packet_times(path)
     except (NotAVideo, UnreadableVideo):
-        return 0
+        return 0, 0.0
+    lasts = float(np.ptp(times)) if len(times) else 0.0
+    return len(plan_of(times, recipe, frames).numbers), lasts + lasts / max(1, len(times) - 1)

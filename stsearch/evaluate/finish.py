@@ -25,11 +25,11 @@ from stsearch.evaluate.scalars import Scalars
 from stsearch.evaluate.train import EvaluationFailed, Trainer
 from stsearch.evaluate.warm import Start
 from stsearch.evaluate.weights import About, Weights, write_weights, write_whole
-from stsearch.nets.tensors import load_torch
+from stsearch.nets.tensors import WEIGHTS, load_torch
 from stsearch.profiling.allocator import keep_memory
 from stsearch.texts import read_json
 
-CHECKPOINT, WEIGHTS, RECORD, SCALARS, LOCK = "checkpoint.pt", "weights.pt", "record.json", "tensorboard", ".lock"
+CHECKPOINT, RECORD, SCALARS, LOCK = "checkpoint.pt", "record.json", "tensorboard", ".lock"
 _AS_THEY_ARE = {"trace", "resident_share", "sync_norm"}
 """Keys of a recipe that change no result; the last one does where it is false, see ``identity``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from stsearch.errors import UserError, brief
 from stsearch.texts import read_bytes
 
+WEIGHTS = "weights.pt"
+"""what `stsearch train` calls them in its folder"""
 LARGEST = 4_000_000_000
 """bytes of a file of weights, at most; the largest network of the zoo takes 0.5 GB"""
 
@@ -22,6 +25,8 @@ def load_torch(path: Path) -> Any:
 
     ``UserError`` of one line for all that is no such regular file, ``WorldError`` for one that cannot be read.
     """
+    if os.path.isfile(path / WEIGHTS):
+        raise UserError(f"{brief(str(path))} is a folder; its weights are {brief(str(path / WEIGHTS))}")
     content, shown = io.BytesIO(read_bytes(path, limit=LARGEST)), brief(str(path))
     try:
         return torch.load(content, map_location="cpu", weights_only=True)

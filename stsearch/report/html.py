@@ -93,7 +93,8 @@ def _front_note(report: Report) -> str:
     halted = " A cross is a network that halving stopped, at the accuracy it had then." if pareto.waiting else ""
     return (
         f"Every point is a trained network; a filled one is on the front{joined}{beaten}. The paper's networks are "
-        f"named; #N is trial N.{halted}{stars}{some} Point at a network to see how it is built; a click keeps it."
+        f"named where there is room; #N is trial N.{halted}{stars}{some} Point at a network to see how it is built; a "
+        "click keeps it."
     )
 
 

@@ -40,8 +40,11 @@ def luck(learning: Learning | None) -> str:
     """What a choice among networks that have not learnt is worth; empty where they have."""
     if learning is None or learning.verdict not in _UNLEARNT:
         return ""
-    what = "how fast networks learn" if learning.verdict == "learning speed" else "luck"
-    return f"Most networks have not learnt: it is chosen from a ranking of {what}, so train longer before you take it."
+    if learning.verdict == "learning speed":
+        how, what = "had not fitted their training clips", "how fast they learn"
+    else:
+        how, what = "had not learnt", "luck"
+    return f"Most networks {how}: it is chosen from a ranking of {what}, so train longer before you take it."
 
 
 def figures(learning: Learning | None) -> str:

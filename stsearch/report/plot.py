@@ -216,7 +216,7 @@ def _write_title(figure: Figure, ax: Axes, pareto: Pareto) -> None:
     count = len(pareto.objectives)
     front = "the front" if count == 2 else f"the front of {count} objectives"
     some = f" ({_MOST:,} dominated ones drawn)" if len(pareto.dominated) > _MOST else ""
-    about = f"{pareto.study}: {pareto.trained:,} networks{some}. Filled: on {front}. Named: the paper's"
+    about = f"{pareto.study}: {pareto.trained:,} networks{some}. Filled: on {front}. Named: those of the paper"
     about += " and those compared with" if pareto.compared else ""
     about += "".join(f"; #{record.trial}: trial {record.trial}" for record in _found(pareto)[:1])
     lines = [*_wrapped(about), *_wrapped(f"accuracy: {pareto.accuracy_of}")]

@@ -35,8 +35,9 @@ from stsearch.report.local import HOST, App, answer, asked_from_here, listening,
 _HERE = Path(__file__).parent
 _CHARTS = '<script src="https://www.gstatic.com/charts/loader.js"></script>'
 _OURS = (
-    '<title>Traces</title><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-    '<link rel="stylesheet" href="views.css"><script src="plotly.js"></script><script src="charts.js"></script>'
+    '<title>Traces</title><meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<link rel="icon" href="data:,"><link rel="stylesheet" href="views.css">'
+    '<script src="plotly.js"></script><script src="charts.js"></script>'
 )
 _POLYFILL = "https://cdnjs.cloudflare.com/ajax/libs/webcomponentsjs/0.7.24/webcomponents.min.js"
 _HANDLER = ' onerror="onTraceViewerImportFail(event)"'

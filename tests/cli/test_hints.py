@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from stsearch.data.cache import writing
-from stsearch.data.durations import lengths, mismatch
+from stsearch.data.durations import durations, lengths, mismatch
 from stsearch.data.journal import Row
 from stsearch.errors import SpecError, UserError, WorldError
+from stsearch.nets.tensors import load_torch
 from stsearch.resources import find
 from stsearch.search.left import left_over
 from stsearch.search.spec import StudySpec, load_study
@@ -51,6 +52,40 @@ def test_a_file_without_its_ending(tmp_path: Path, cli: Cli) -> None:
     answer = cli("run", "gestures")
     assert (answer.returncode, answer.stdout) == (2, "")
     assert "give it with its ending" in answer.stderr
+
+
+def test_a_file_that_is_nearly_there(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("space: r18\n")
+    with pytest.raises(UserError, match=r"^no such file: 'mein\.yaml'\. Did you mean 'mine\.yaml'\?$"):
+        find("studies", "mein.yaml")
+    with pytest.raises(UserError, match=r"^no such file: 'quite/other\.yaml'$"):
+        find("studies", "quite/other.yaml")
+
+
+def test_a_folder_where_a_file_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(UserError, match=r"^'clips' is a folder; a study is a YAML file that names a folder of clips"):
+        find("studies", "clips")
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen" / "weights.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"^'chosen' is a folder; its weights are 'chosen/weights\.pt'$"):
+        load_torch(Path("chosen"))
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["train", "MC3-18"], "stsearch train: missing option '--out DIR': Folder of the result.\n"),
+        (
+            ["profile", "MC3-18", "--size", "112px"],
+            "stsearch profile: invalid value for '--size': '112px' is not a valid integer range; "
+            "expected a whole number of 1 to 65,536.\n",
+        ),
+    ],
+)
+def test_an_option_says_what_it_takes(words: list[str], answer: str, cli: Cli) -> None:
+    given = cli(*words)
+    assert (given.returncode, given.stdout, given.stderr) == (2, "", answer)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +148,14 @@ def video(seconds: float, number: int = 0) -> Row:
     ],
 )
 def test_clips_that_cut_or_stretch_videos(seconds: list[float], span: float, said: str) -> None:
-    found = mismatch([video(one, number) for number, one in enumerate(seconds)], span)
+    found = mismatch(durations([video(one, number) for number, one in enumerate(seconds)]), span)
     assert len(found) == bool(said)
     assert said in "".join(found)
 
 
 def test_lengths_of_videos() -> None:
-    assert lengths([video(1.5), video(2.0), video(12.0)]) == "videos last 1.5 to 12 s, 2.0 s in the middle"
-    assert lengths([Row(0, "a.mp4", unreadable="no video")]) == ""
+    assert lengths(durations([video(1.5), video(2.0), video(12.0)])) == "videos last 1.5 to 12 s, 2.0 s in the middle"
+    assert lengths(durations([Row(0, "a.mp4", unreadable="no video")])) == ""
 
 
 def test_data_build_says_how_long_videos_are_and_that_a_split_lies_beside(clips: Path, cli: Cli) -> None:
@@ -129,6 +164,8 @@ def test_data_build_says_how_long_videos_are_and_that_a_split_lies_beside(clips:
     assert "videos last " in built.stdout
     assert "a clip covers 0.2 s (data.span)" in built.stdout
     assert "note: data.path is the folder 'train' alone, and val" in built.stdout
+    asked = cli("data", "build", str(clips), "--frames=4", "--size=16", "--set=data.span=900", "--estimate")
+    assert "12 of 12 videos are much shorter than a clip of 900 s (data.span)" in asked.stdout, asked.stderr
     whole = cli("data", "build", str(clips), "--frames=4", "--size=16", "--quiet")
     assert whole.returncode == 0, whole.stderr
     assert "alone" not in whole.stdout
