@@ -23,12 +23,10 @@ from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import Record, StoredStudy
 from stsearch.search.spec import Proxy
 from stsearch.space.blueprint import ClipShape
-from stsearch.stats.agreement import stratified
+from stsearch.stats.agreement import LEAST, stratified
 
 NETWORKS = 24
 """audited by default"""
-LEAST = 3
-"""Networks without which there is no order to compare."""
 Why = Literal["front", "paper", "drawn"]
 _SECTIONS = ("evaluate", "proxy", "engine")
 

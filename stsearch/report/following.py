@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from stsearch.report.audit_plan import LEAST
 from stsearch.report.learning_text import remedy, warnings
 from stsearch.report.pareto import Pareto
 from stsearch.report.pick import picked, train_command
 from stsearch.search.reading import StoredStudy
 from stsearch.search.stored_repeats import was_audited
+from stsearch.stats.agreement import LEAST
 
 Step = Literal["retry", "longer", "calibrate", "repeats", "audit", "report", "train"]
 REPEATS = 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 
+from stsearch.evaluate.epochs import epochs_for
 from stsearch.report.learning import DIVERGED, FITTED, Learning
 from stsearch.report.words import counted, storage_option
 
@@ -76,8 +77,6 @@ def longer(learning: Learning) -> list[str]:
 
 def _asked_for(learning: Learning) -> int:
     """Epochs that are chosen for so many training videos where nobody says how many; 0 where they are not known."""
-    from stsearch.search.fitting import epochs_for  # loads torch
-
     return epochs_for(learning.clips, learning.baseline.classes) if learning.clips else 0
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import yaml
 
-from stsearch.report.audit_plan import LEAST
 from stsearch.report.effort import Effort, duration
 from stsearch.report.page import Report
 from stsearch.report.records import Bullets, Code, Column, Fold, Pairs, Part, Section, Table, table_of
 from stsearch.report.words import counted
 from stsearch.search.reading import Ended
+from stsearch.stats.agreement import LEAST
 
 _FIGURES = re.compile(r"\d+([.,]\d+)*(e[+-]?\d+)?")
 _REASONS = 20

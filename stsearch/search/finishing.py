@@ -14,6 +14,7 @@ from stsearch.data.jobs import frame_size
 from stsearch.data.recipe import VideoRecipe
 from stsearch.data.sources import open_data
 from stsearch.errors import UserError, brief, quoted
+from stsearch.evaluate.epochs import epochs_for
 from stsearch.evaluate.evaluators import Task
 from stsearch.evaluate.warm import Start
 from stsearch.evaluate.weights import About
@@ -21,7 +22,6 @@ from stsearch.evaluate.whole import RECIPES, WholeRecipe
 from stsearch.evaluate.world import ALONE, World
 from stsearch.schema import Strict, read_yaml, validate
 from stsearch.search.asked_data import AskedData
-from stsearch.search.fitting import epochs_for
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.spec import without_auto
 from stsearch.space.blueprint import AnyNetwork, ClipShape

@@ -12,22 +12,13 @@ from optuna.storages import RDBStorage
 from stsearch.data.videos import ClipData
 from stsearch.errors import UserError, brief
 from stsearch.evaluate.earlier import as_begun
+from stsearch.evaluate.epochs import epochs_for
 from stsearch.evaluate.halving import HalvingRecipe
 from stsearch.evaluate.recipe import LoopRecipe, TrainRecipe
 from stsearch.search.attributes import SPEC
 from stsearch.search.metrics import direction_of
 from stsearch.search.reading import check_format
 from stsearch.search.spec import Study
-
-CLIPS_PER_CLASS = 600
-"""training clips that a proxy sees of each class, over all epochs, where nobody says how many epochs"""
-FEWEST, MOST = 3, 200
-"""epochs that are chosen"""
-
-
-def epochs_for(clips: int, classes: int) -> int:
-    """Epochs of ``clips`` training videos in which a network sees ``CLIPS_PER_CLASS`` clips of each class."""
-    return min(MOST, max(FEWEST, ceil(CLIPS_PER_CLASS * classes / max(1, clips))))
 
 
 def as_begun_with(study: Study, stored: Mapping[str, Any] | None) -> Study:

@@ -14,6 +14,9 @@ import numpy.typing as npt
 from stsearch.stats.accuracy import Ints, Posterior, told_apart
 from stsearch.stats.ranks import LEAST_FOR_INTERVAL, RESAMPLES, UNDEFINED, Floats, tau_b, varies
 
+LEAST = 3
+"""Networks without which there is no order to compare."""
+
 
 @dataclass(frozen=True)
 class Difference:

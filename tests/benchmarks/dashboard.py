@@ -2,6 +2,7 @@
 
     python tests/benchmarks/dashboard.py reloads --folder /tmp/reloads   # needs Chromium and playwright
     python tests/benchmarks/dashboard.py size --folder /tmp/many         # a folder of many_trials.py
+    python tests/benchmarks/dashboard.py start --folder /tmp/many        # the same: until our page is there
 
 `reloads` trains one study to its end or to Ctrl-C. Meanwhile a browser reloads the dashboard's page for
 some seconds, rests as long on a blank page, and so on. Epochs of the same network that fell into the one
@@ -207,10 +208,25 @@ def size(folder: Path) -> None:
         shown.terminate()
 
 
+def start(folder: Path) -> None:
+    """Seconds until the address is printed and until our page has come, and the processor's until then."""
+    os.chdir(folder)
+    for number in range(5):
+        before, begun = processor_s(), time.perf_counter()
+        shown, address = dashboard("many")
+        printed = time.perf_counter() - begun
+        with urllib.request.urlopen(address.partition("dashboard/")[0]) as answer:
+            answer.read()
+        there = time.perf_counter() - begun
+        shown.terminate()
+        shown.wait()
+        print(f"start {number}: address {printed:.2f} s, page {there:.2f} s, processor {processor_s() - before:.2f} s")
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["reloads", "size"])
+    parser.add_argument("what", choices=["reloads", "size", "start"])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--count", type=int, default=50, help="reloads")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds from one loading to the next")
@@ -221,7 +237,7 @@ def main() -> None:
     if asked.what == "reloads":
         reloads(asked.folder, asked.count, asked.pause, asked.workers, browser=not asked.requests)
     else:
-        size(asked.folder)
+        {"size": size, "start": start}[asked.what](asked.folder)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch import nn
 
 from stsearch.data.motions import MotionsRecipe, load_motions
 from stsearch.errors import SpecError, UserError
+from stsearch.evaluate.epochs import CLIPS_PER_CLASS, epochs_for
 from stsearch.evaluate.evaluators import Task, begun
 from stsearch.evaluate.optimiser import Optimiser
 from stsearch.evaluate.recipe import OF_OPTIMIZERS, TrainRecipe
@@ -19,7 +20,6 @@ from stsearch.evaluate.results import Training
 from stsearch.evaluate.train import train
 from stsearch.nets.build import build
 from stsearch.search.attributes import SPEC
-from stsearch.search.fitting import CLIPS_PER_CLASS, epochs_for
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
 from stsearch.space.blueprint import ClipShape

@@ -255,6 +255,17 @@ def test_our_page_is_there_without_optuna_dashboard() -> None:
     assert ran.stdout == "[]\n"
 
 
+def test_our_page_is_made_without_torch(tiny: Path) -> None:
+    """Which takes half of the time until a page is there."""
+    work(open_session(load_study(str(tiny), ["search.trials=4"]), quiet), quiet)
+    code = (
+        "import sys; from stsearch.report.live_page import LivePage; from stsearch.search.reading import read_study; "
+        "page = LivePage(read_study('tiny')).page(); print('plot-front' in page, 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True False\n"
+
+
 @on_sqlite
 def test_our_page_comes_first_and_renews_itself(tiny: Path, study: StoredStudy, ours: str, open_page: Open) -> None:
     visit = open_page(ours, width=1280)
