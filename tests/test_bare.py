@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -80,6 +82,18 @@ def test_a_study_is_run_reported_and_read_with_nothing_but_the_wheel(bare: Path,
     assert "front" in call("pareto", "tiny", "--plot", "front.png")
     assert "written: page.html" in call("report", "tiny", "-o", "page.html")
     assert "19,683" in call("space", "r18")
+    environment = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "PYTHONUNBUFFERED": "1"}
+    command = [str(bare), "-P", "-m", "stsearch.cli", "dashboard", "tiny"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tiny.parent, env=environment) as dashboard:
+        try:
+            assert dashboard.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+/", dashboard.stdout.readline())
+            assert found
+            for path in ("", "dashboard"):  # ours, and optuna-dashboard behind it
+                with urllib.request.urlopen(found[0] + path) as page:
+                    assert page.status == 200
+        finally:
+            dashboard.terminate()
 
 
 @pytest.mark.slow

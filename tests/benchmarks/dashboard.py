@@ -208,12 +208,12 @@ def size(folder: Path) -> None:
         shown.terminate()
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, study: str) -> None:
     """Seconds until the address is printed and until our page has come, and the processor's until then."""
     os.chdir(folder)
     for number in range(5):
         before, begun = processor_s(), time.perf_counter()
-        shown, address = dashboard("many")
+        shown, address = dashboard(study)
         printed = time.perf_counter() - begun
         with urllib.request.urlopen(address.partition("dashboard/")[0]) as answer:
             answer.read()
@@ -230,14 +230,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--count", type=int, default=50, help="reloads")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds from one loading to the next")
+    parser.add_argument("--study", default="many", help="whose page is waited for after a start")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--requests", action="store_true", help="ask for what the page asks for, without a browser")
     asked = parser.parse_args()
     print(f"{platform.machine()}, Python {platform.python_version()}")
     if asked.what == "reloads":
         reloads(asked.folder, asked.count, asked.pause, asked.workers, browser=not asked.requests)
+    elif asked.what == "size":
+        size(asked.folder)
     else:
-        {"size": size, "start": start}[asked.what](asked.folder)
+        start(asked.folder, asked.study)
 
 
 if __name__ == "__main__":
