@@ -132,6 +132,8 @@ class Report:
     resolved: Mapping[str, Any]
     measured_on: Mapping[str, Any]
     """what makes measured figures comparable; empty where none is"""
+    composed: str
+    """how latency was summed from pieces; empty where networks were timed one by one"""
     fingerprints: Mapping[str, str]
     versions: tuple[tuple[str, str, int], ...]
     """``(what, version or device, networks)``, read from the records of ``networks``"""

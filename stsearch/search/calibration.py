@@ -339,7 +339,7 @@ def networks_of(study: Study, classes: int, count: int, seed: int) -> list[Archi
 
     def kept(architecture: Architecture) -> bool:
         total = network_cost(architecture, study.target_clip(), classes).total
-        return all(COSTS[name](total) <= cap for name, cap in study.hard_budget.items())
+        return all(COSTS[name](total) <= cap for name, cap in study.hard_budget().items())
 
     paper = sorted((a for a in NETWORKS.values() if a in study.space and kept(a)), key=cost)
     if len(paper) >= count:
