@@ -201,7 +201,7 @@ def calibration_of(
     check_budget(study, len(opened.classes))
     chosen = networks_of(study, len(opened.classes), networks, seed)
     data = opened.load(clip.frames, clip.height, progress)
-    study = fitted(study, data) if already else settled(fitted(study, data), data)
+    study = fitted(study, data) if already else settled(fitted(study, data), data, progress)
     length = study.spec.evaluate.length
     said: tuple[str, ...] = () if _says_length(study) else (_length(study, length),)
     if (precision := study.spec.evaluate.precision) != "auto":

@@ -252,7 +252,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     clip = study.proxy_clip()
     data = opened.load(clip.frames, clip.height, progress)
     if already is None:
-        study = settled(fitted(study, data), data)
+        study = settled(fitted(study, data), data, progress)
         identity["evaluate"] = plain(study.identity())["evaluate"]
     identity["data_fingerprint"] = data.fingerprint
     refuse_change(study, already, identity)
