@@ -134,10 +134,9 @@ def _own(folder: Path) -> Iterator[None]:
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         strange = sorted(one.name for one in folder.iterdir() if not _OURS.fullmatch(one.name))
+    names = ", ".join(map(brief, strange[:3])) + ", ..." * (len(strange) > 3)
     if strange and not any((folder / name).exists() for name in (RECORD, CHECKPOINT)):
-        raise UserError(
-            f"--out {folder}: holds {brief(', '.join(strange))}, and no training; name a new or empty folder"
-        )
+        raise UserError(f"--out {folder}: holds {names}, and no training; name a new or empty folder")
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with _writing(folder):
