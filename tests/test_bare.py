@@ -87,10 +87,10 @@ def test_a_study_is_run_reported_and_read_with_nothing_but_the_wheel(bare: Path,
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tiny.parent, env=environment) as dashboard:
         try:
             assert dashboard.stdout is not None
-            found = re.search(r"http://127\.0\.0\.1:\d+/", dashboard.stdout.readline())
-            assert found
+            address = re.search(r"http://127\.0\.0\.1:\d+/", dashboard.stdout.readline())
+            assert address
             for path in ("", "dashboard"):  # ours, and optuna-dashboard behind it
-                with urllib.request.urlopen(found[0] + path) as page:
+                with urllib.request.urlopen(address[0] + path) as page:
                     assert page.status == 200
         finally:
             dashboard.terminate()

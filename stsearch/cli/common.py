@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -188,4 +189,11 @@ def find_any_network(text: str, storage: str | None = None) -> AnyNetwork:
     """A network of the zoo, or one that ``find_architecture`` finds."""
     from stsearch.space.zoo import find_any
 
-    return find_architecture(text, storage) if "#" in text else find_any(text)
+    if "#" in text:
+        return find_architecture(text, storage)
+    if Path(text).suffix in (".yaml", ".yml") or (Path("studies") / f"{text}.db").is_file():
+        raise UserError(
+            f"{text} is a study; its networks are named by their trials, as in {shlex.quote(text + '#0')}, which "
+            f"`stsearch pareto {shlex.quote(Path(text).stem)}` lists"
+        )
+    return find_any(text)

@@ -97,7 +97,7 @@ def pareto(
         click.echo(pareto_csv(result), nl=False)
     else:
         steps = next_of(stored, result, study, storage) if stored is not None and chosen is None else []
-        _print(result, effects, plots, [one.step for one in steps])
+        _print(None if chosen else result, effects, plots, [one.step for one in steps])
         if chosen:
             _print_pick(chosen, _next(study, chosen, storage))
         print_next([one.line for one in steps])
@@ -148,7 +148,7 @@ def _next(study: str, chosen: Pick, storage: str | None) -> str:
 
 def _print_pick(chosen: Pick, command: str) -> None:
     who = f"#{chosen.record.trial} " if chosen.record.trial is not None else ""
-    click.echo(f"\npick ({chosen.rule}): {who}{chosen.record.network}. {' '.join(chosen.why)}\n\nNext:\n  {command}")
+    click.echo(f"pick ({chosen.rule}): {who}{chosen.record.network}. {' '.join(chosen.why)}\n\nNext:\n  {command}")
 
 
 def _literature(table: str, views: int, plots: Sequence[str], form: str) -> None:
@@ -170,14 +170,15 @@ def _literature(table: str, views: int, plots: Sequence[str], form: str) -> None
             click.echo(f"written: {file}")
 
 
-def _print(result: Pareto, effects: Effects | None, files: Sequence[str], proposed: Sequence[Step]) -> None:
-    """The tables, and which files were written."""
+def _print(result: Pareto | None, effects: Effects | None, files: Sequence[str], proposed: Sequence[Step]) -> None:
+    """The tables, that of the front where ``result`` is given, and which files were written."""
     from rich.console import Console
 
     from stsearch.report.tables import print_pareto
 
     console = Console()
-    print_pareto(result, console, proposed)
+    if result is not None:
+        print_pareto(result, console, proposed)
     if effects:
         from stsearch.report.effect_tables import print_effects
 

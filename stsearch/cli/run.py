@@ -74,6 +74,7 @@ def worked(
     from stsearch.report.live import Display, Reading
     from stsearch.report.planned import what_it_settles
     from stsearch.search.clusters import cluster_of
+    from stsearch.search.composed import composed_of
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.left import left_over
@@ -102,6 +103,8 @@ def worked(
     if session.sampler.feasible is not None and session.sampler.feasible < chosen.spec.search.trials:
         trained = "no others are trained" if chosen.spec.search.screen else "all of them are trained"
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
+    if composed := composed_of(session.optuna_study.user_attrs):
+        _note(notes, f"latency_ms is {composed.said}")
     if others := reopened(place, lambda: at_work(session.trials())):
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     for lacking in left_over(chosen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,8 @@ from stsearch.profiling.allocator import keep_memory
 from stsearch.texts import read_json
 
 CHECKPOINT, RECORD, SCALARS, LOCK = "checkpoint.pt", "record.json", "tensorboard", ".lock"
+_OURS = re.compile(rf"{CHECKPOINT}|{WEIGHTS}|{RECORD}|{SCALARS}|.*\.part|\..*")
+"""What may lie in a folder before a training begins: parts of one that was killed, and hidden files."""
 _AS_THEY_ARE = {"trace", "resident_share", "sync_norm"}
 """Keys of a recipe that change no result; the last one does where it is false, see ``identity``."""
 
@@ -127,9 +130,13 @@ def _followed(task: Task[Any], about: About) -> Finished:
 
 @contextmanager
 def _own(folder: Path) -> Iterator[None]:
-    """The folder is there and nobody else trains into it."""
+    """The folder is there, holds nothing but a training, and nobody else trains into it."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        strange = sorted(one.name for one in folder.iterdir() if not _OURS.fullmatch(one.name))
+    names = ", ".join(map(brief, strange[:3])) + ", ..." * (len(strange) > 3)
+    if strange and not any((folder / name).exists() for name in (RECORD, CHECKPOINT)):
+        raise UserError(f"--out {folder}: holds {names}, and no training; name a new or empty folder")
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with _writing(folder):

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stsearch.data.cache import cache_folder
+from stsearch.data.cache import Progress, cache_folder
 from stsearch.errors import StsearchError
 from stsearch.evaluate.weights import write_whole
 from stsearch.interrupt import check
@@ -42,22 +42,28 @@ WORTH = 1.15
 LEAST, MOST = 2_000_000_000, 20_000_000_000
 """FLOPs of a step: with fewer, nothing is gained worth asking for; with more, fewer clips are timed."""
 _ROUNDS = 3
+_TRIES = "trying bf16 on this processor, once"
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "float64": torch.float64}
 
 
 def make_right(
-    network: nn.Module, sizes: tuple[int, int, int, int], batch: int, precision: str, device: torch.device
+    network: nn.Module,
+    sizes: tuple[int, int, int, int],
+    batch: int,
+    precision: str,
+    device: torch.device,
+    waiting: Callable[[], None] = check,
 ) -> str:
     """Let every convolution of ``network`` be computed in the asked precision, or in the next one that is right.
 
     Clips are ``(batch, *sizes)``, ``sizes`` ``(C, T, H, W)``. Says what was found, in a sentence; empty where there is
-    nothing to say. Needs a probe of seconds where a shape was never tried on this machine.
+    nothing to say. Needs a probe of seconds where a shape was never tried on this machine; ``waiting`` is called then.
     """
     if device.type != "cpu":
         return ""
     shapes = shapes_of(network, sizes, batch)
     doubted = {name: shape for name, shape in shapes.items() if precision == "bf16" or _doubtful(shape)}
-    found = _errors({shape.tried for shape in doubted.values()})
+    found = _errors({shape.tried for shape in doubted.values()}, waiting)
     fallen: Counter[str] = Counter()
     modules = dict(network.named_modules())
     for name, shape in doubted.items():
@@ -95,13 +101,13 @@ def _said(precision: str, count: int, fallen: Mapping[str, int], untried: int) -
     return f"{precision}: {'; '.join(parts)}" if parts else ""
 
 
-def _errors(shapes: Iterable[Shape]) -> dict[Shape, Errors]:
+def _errors(shapes: Iterable[Shape], waiting: Callable[[], None]) -> dict[Shape, Errors]:
     """What is known of ``shapes``, or is tried now."""
     wanted = sorted(shapes, key=lambda shape: shape.key)
     known = _read("shapes")
     found = {shape: known[shape.key] for shape in wanted if _is_errors(known.get(shape.key))}
     missing = [shape for shape in wanted if shape not in found]
-    fresh = probe(missing, PRECISIONS, torch.get_num_threads(), check)
+    fresh = probe(missing, PRECISIONS, torch.get_num_threads(), waiting)
     if fresh:
         _keep("shapes", {shape.key: dict(errors) for shape, errors in fresh.items()})
     return {**found, **fresh}
@@ -112,10 +118,12 @@ def _is_errors(given: Any) -> bool:
     return plain and all(one is None or (isinstance(one, int | float) and one >= 0) for one in given.values())
 
 
-def gain(architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int, threads: int) -> float:
+def gain(
+    architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int, threads: int, progress: Progress | None = None
+) -> float:
     """How many times as long a training step in fp32 has the processor as one in bf16; 1 for steps too small to ask.
 
-    Measured once on a machine: the same study then gets the same answer.
+    Measured once on a machine: the same study then gets the same answer. ``progress`` is told of that.
     """
     one = 6 * network_cost(architecture, clip, classes).total.macs
     if one * batch < LEAST:
@@ -128,18 +136,20 @@ def gain(architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int, th
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = _timed(architecture, clip, classes, batch)
+        found = _timed(architecture, clip, classes, batch, progress or (lambda *_: check()))
     finally:
         torch.set_num_threads(before)
     _keep("gains", {key: found})
     return found
 
 
-def _timed(architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int) -> float:
+def _timed(architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int, progress: Progress) -> float:
     generator = torch.Generator().manual_seed(0)
     network: nn.Module = build(architecture, clip, classes, generator=generator)
     network = network.to(memory_format=MEMORY_FORMAT)  # type: ignore[call-overload]
-    make_right(network, clip.sizes, batch, "bf16", torch.device("cpu"))
+    total = 2 + _ROUNDS
+    progress(_TRIES, 0, total)
+    make_right(network, clip.sizes, batch, "bf16", torch.device("cpu"), lambda: progress(_TRIES, 0, total))
     clips = torch.randn(batch, *clip.sizes, generator=generator).contiguous(memory_format=MEMORY_FORMAT)
     labels = torch.arange(batch) % classes
 
@@ -152,8 +162,12 @@ def _timed(architecture: AnyNetwork, clip: ClipShape, classes: int, batch: int) 
         network.zero_grad(set_to_none=True)
         return time.process_time() - begun
 
-    step(False), step(True)
-    return median(step(False) / step(True) for _ in range(_ROUNDS))
+    ratios = []
+    for done in range(1, total):
+        progress(_TRIES, done, total)
+        ratios.append(step(False) / step(True))
+    progress(_TRIES, total, total)
+    return median(ratios[1:])  # the first round warms up
 
 
 def place() -> Path:

@@ -178,6 +178,16 @@ def busy(cpu_s: float, wall_s: float) -> str:
     )
 
 
+def occupied(setting: Setting) -> Callable[[], str]:
+    """Begins to watch; what it gives, asked at the end, says whether a CPU was busy with other things meanwhile."""
+    had, at = time.thread_time(), time.perf_counter()
+
+    def asked() -> str:
+        return busy(time.thread_time() - had, time.perf_counter() - at) if setting.device.type == "cpu" else ""
+
+    return asked
+
+
 def measure(
     architecture: AnyNetwork,
     clip: ClipShape,
@@ -201,7 +211,7 @@ def measure(
         subject = Subject(architecture, clip, classes, setting)
         works = work(architecture, clip, classes)
         samples, notes = [], []
-        had, at = time.thread_time(), time.perf_counter()
+        shared = occupied(setting)
         for mode in MODES:
             for batch in setting.clips_at_once:
                 if mode == "training" and not subject.trainable(batch):
@@ -209,8 +219,7 @@ def measure(
                     continue
                 say(f"{_named(mode, batch)}, for {setting.min_run_s:g} s or more")
                 samples.append(_sample(subject, mode, batch))
-        on_cpu = setting.device.type == "cpu"
-        shared = busy(time.thread_time() - had, time.perf_counter() - at) if on_cpu else ""
+        others = shared()
         if not subject.network.is_chain:
             notes.append("no stages of a training step: the backward passes of several pathways interleave")
         notes += _slow_alone(subject, samples)
@@ -227,7 +236,7 @@ def measure(
             ceilings=ceilings,
             passes=tuple(_pass(sample, works, setting.dtype, ceilings) for sample in samples),
             notes=tuple(notes),
-            busy=shared,
+            busy=others,
             seconds=time.perf_counter() - begun,
         )
 
@@ -237,11 +246,10 @@ def _slow_alone(subject: Subject, samples: Sequence[_Sample]) -> list[str]:
     alone = next((s for s in samples if (s.mode, s.batch) == ("forward", 1)), None)
     if alone is None or subject.setting.device.type != "cpu":
         return []
-    least, most = min(QUICK_S[0], subject.setting.min_run_s), min(QUICK_S[1], subject.setting.max_run_s)
     subject.load(2)
     subject.prepare(training=False)
     with refusing(subject.setting, f"{_named('forward', 2)} of {subject.architecture.id}"):
-        two = Timing.of(repeat(subject.forward, replace(subject.setting, min_run_s=least, max_run_s=most)))
+        two = Timing.of(repeat(subject.forward, shorter(subject.setting)))
     return slow_alone(Timing.of(alone.whole).median_ms, two.median_ms)
 
 
@@ -265,20 +273,26 @@ def _raised(ceilings: Ceilings, samples: Sequence[_Sample], works: tuple[Work, .
     return ceilings
 
 
+def shorter(setting: Setting) -> Setting:
+    """``setting`` with one batch size, its first or 1, and passes repeated as often as a search has time for."""
+    least, most = min(QUICK_S[0], setting.min_run_s), min(QUICK_S[1], setting.max_run_s)
+    return replace(setting, batches=(setting.batches or (1,))[:1], min_run_s=least, max_run_s=most)
+
+
 def quick(architecture: AnyNetwork, clip: ClipShape, classes: int, setting: Setting) -> dict[str, float]:
-    """What an objective of a search needs: one clip, forward only, about a second on a small network.
+    """What an objective of a search needs: one batch, by default of one clip, forward, about a second if it is small.
 
     ``latency_ms`` is the median and ``latency_iqr_ms`` the interquartile range of ``latency_n``
     passes; ``peak_memory_mb`` is the forward pass's peak (1 MB = 1e6 bytes), what running the
     network takes, weights included; training takes more and is not asked here.
     """
-    least, most = min(QUICK_S[0], setting.min_run_s), min(QUICK_S[1], setting.max_run_s)
-    brief = replace(setting, batches=(1,), min_run_s=least, max_run_s=most)
+    brief = shorter(setting)
+    batch = brief.clips_at_once[0]
     with with_threads(brief):
         subject = Subject(architecture, clip, classes, brief)
-        subject.load(1)
+        subject.load(batch)
         subject.prepare(training=False)
-        with refusing(brief, f"{_named('forward', 1)} of {architecture.id}"):
+        with refusing(brief, f"{_named('forward', batch)} of {architecture.id}"):
             peak, samples = _peak_and_times(subject, subject.forward)
     timing = Timing.of(samples)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -126,9 +126,10 @@ class StageMarks:
     stage, so ``collect`` keeps nothing of a training step and ``ms`` stays empty.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, marked: Sequence[tuple[str, nn.Module]] | None = None) -> None:
+        """Marks are at the ends of ``marked``, by default of the stages: of all that is computed, in its order."""
         self.clock = Clock(subject.setting.device)
-        self.parts = parts(subject.network)
+        self.parts = list(marked or parts(subject.network))
         self._chain = subject.network.is_chain
         self.ms: dict[str, list[float]] = {name: [] for name, _ in self.parts}
         self._ahead: list[Any] = []

@@ -23,6 +23,7 @@ from stsearch.report.paper import PAPER
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
 from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
+from stsearch.search.composed import composed_of
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
@@ -76,6 +77,7 @@ def report_of(stored: StoredStudy, command: str = "", table: str = PAPER) -> Rep
         notes=tuple(stored.user_attributes[SPEC].get("notes", ())),  # earlier versions kept none
         resolved=stored.resolved,
         measured_on=stored.identity.get("measured_on", {}),
+        composed=composed.said if (composed := composed_of(stored.user_attributes)) else "",
         fingerprints={
             "space": str(stored.identity["space"].get("fingerprint", "")),
             "data": str(stored.identity.get("data_fingerprint", "")),

@@ -132,6 +132,8 @@ class Report:
     resolved: Mapping[str, Any]
     measured_on: Mapping[str, Any]
     """what makes measured figures comparable; empty where none is"""
+    composed: str
+    """how latency was summed from pieces; empty where networks were timed one by one"""
     fingerprints: Mapping[str, str]
     versions: tuple[tuple[str, str, int], ...]
     """``(what, version or device, networks)``, read from the records of ``networks``"""
@@ -194,7 +196,7 @@ class Report:
     def answer(self) -> tuple[str, ...]:
         """The study's answer, in at most three sentences: the front, where time pays, and what matters most besides."""
         where = headline(self.effects) if self.effects else ""
-        besides = next(iter(warnings(self.pareto.learning)), "") or self._paper_said
+        besides = [*warnings(self.pareto.learning), *self._outdone, self._paper_said][0]
         return tuple(sentence for sentence in (self.result, where, besides) if sentence)
 
     @property
@@ -218,7 +220,7 @@ class Report:
             (name,) = self.pareto.objectives
             return f"{trained} trained; the best in {METRICS[name].title} is {self.said(first)}."
         if len(self.front) == 1:
-            better = "one was measured better than all others in every objective"
+            better = "one was measured better than all others of the space in every objective"
             return f"{trained} trained; {better}: {self.said(first)}{sure}."
         return (
             f"{trained} trained, {len(self.front)} of them on the front: from {self.said(first)} to {self.said(last)}."
@@ -243,13 +245,18 @@ class Report:
     @property
     def beside(self) -> str:
         """``_paper_said``, and which of the paper's networks dominate some of the front."""
-        said = [self._paper_said] if self.paper else []
+        return " ".join([self._paper_said, *self._outdone]).strip()
+
+    @property
+    def _outdone(self) -> list[str]:
+        """The paper's networks that dominate some of the front, a sentence each."""
+        said = []
         for network in self.paper:
             if beats := self.pareto.dominates(network.record):
                 where = "outside the space" if network.record.trial is None else "over the budget"
                 whom = f"{len(beats)} of the {counted(len(self.front), 'network')} on the front"
                 said.append(f"{network.record.network}, {where}, dominates {whom}.")
-        return " ".join(said)
+        return said
 
     @property
     def about(self) -> str:

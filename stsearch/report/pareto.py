@@ -141,6 +141,16 @@ class Pareto:
         over = dominates(self._values([record])[0], self._values(self.front))
         return [other.network for other, beaten in zip(self.front, over, strict=True) if beaten]
 
+    @property
+    def outside(self) -> tuple[Record, ...]:
+        """Networks outside the space that were trained beside it, each once."""
+        found = [*self.references, *(one.record for one in self.compared if one.record)]
+        return tuple({one.architecture: one for one in found if one.trial is None and one.feasible}.values())
+
+    def outdone_by(self, record: Record) -> list[Record]:
+        """Networks outside the space that dominate ``record``."""
+        return [one for one in self.outside if dominates(self._values([one])[0], self._values([record]))[0]]
+
     def _row(self, record: Record) -> dict[str, Any]:
         sure = self.certainty(record)
         named = {"trial": record.trial, "network": record.network, "architecture": record.architecture}

@@ -60,14 +60,20 @@ def picked(pareto: Pareto, rule: str) -> Pick:
         assert quality is not None
         why = []
         if cap is not None:
-            candidates = _within(candidates, cap["name"], float(cap["cap"]))
+            candidates = _within(pareto, candidates, cap["name"], float(cap["cap"]))
             why.append(f"{_within_text(cap['name'], float(cap['cap']), candidates)}.")
         found = max(candidates, key=lambda one: _expected(pareto, one, quality))
-        why.append(f"Of {_counted(candidates)} it has the highest {_accuracy_text(pareto, quality)}.")
+        only = len(candidates) == 1
+        why.append(
+            "It is the only one."
+            if only
+            else f"Of {_counted(candidates)} it has the highest {_accuracy_text(pareto, quality)}."
+        )
     if left_out:
         why.append(f"{_counted(left_out)} of the front with p(front) below {SURE:g} did not count.")
     unsure = luck(pareto.learning)
-    return Pick(rule.strip(), found, (*why, *_doubts(pareto, found), *([f"Warning: {unsure}"] if unsure else [])))
+    warned = [f"Warning: {unsure}"] if unsure else []
+    return Pick(rule.strip(), found, (*why, *_doubts(pareto, found), *_outdone(pareto, found), *warned))
 
 
 def _candidates(pareto: Pareto) -> tuple[list[Record], list[Record]]:
@@ -88,7 +94,9 @@ def _knee(pareto: Pareto, candidates: Sequence[Record]) -> tuple[Record, list[st
     if len(candidates) < 3:
         qualities = [name for name in pareto.objectives if name in QUALITIES]
         found = max(candidates, key=lambda one: [_expected(pareto, one, name) for name in qualities])
-        return found, [f"{_counted(candidates)} make no knee: it is the most accurate one."]
+        return found, [
+            f"{_counted(candidates)} make{'s' * (len(candidates) == 1)} no knee: it is the most accurate one."
+        ]
     rows = [[_expected(pareto, one, name) for name in pareto.objectives] for one in candidates]
     values = minimised(rows, pareto.objectives.values())
     low, high = values.min(0), values.max(0)
@@ -104,7 +112,7 @@ def _costs(pareto: Pareto) -> list[str]:
     return [name for name in pareto.objectives if name not in QUALITIES]
 
 
-def _within(candidates: Sequence[Record], name: str, cap: float) -> list[Record]:
+def _within(pareto: Pareto, candidates: Sequence[Record], name: str, cap: float) -> list[Record]:
     costs = [cost for cost in objectives() if cost not in QUALITIES]
     if name not in costs:
         raise UserError(f"--pick: {unknown('cost', name, costs, MEANT)}")
@@ -113,7 +121,9 @@ def _within(candidates: Sequence[Record], name: str, cap: float) -> list[Record]
     kept = [one for one in candidates if one.metrics[name] <= cap]
     if not kept:
         least = min(one.metrics[name] for one in candidates)
-        raise UserError(f"--pick: no network of the front has {name} <= {cap:g}; the least is {least:g}")
+        cheaper = [one for one in pareto.outside if one.metrics.get(name, least) <= cap]
+        beside = "".join(f". {one.network}, outside the space, has {one.metrics[name]:.4g}" for one in cheaper)
+        raise UserError(f"--pick: no network of the front has {name} <= {cap:g}; the least is {least:g}{beside}")
     return kept
 
 
@@ -127,6 +137,16 @@ def _accuracy_text(pareto: Pareto, quality: str) -> str:
 
 def _counted(records: Sequence[Record]) -> str:
     return f"{len(records)} network{'s' * (len(records) != 1)}"
+
+
+def _outdone(pareto: Pareto, found: Record) -> list[str]:
+    """Networks outside the space that are better in every objective; a rule picks among those of the space."""
+    return [
+        f"But {one.network}, which is outside the space, was measured better in every objective: "
+        + ", ".join(METRICS[name].amount(one.metrics[name]) for name in pareto.objectives)
+        + f"; `train {one.network}` trains that one."
+        for one in pareto.outdone_by(found)
+    ]
 
 
 def _doubts(pareto: Pareto, found: Record) -> list[str]:

@@ -178,6 +178,8 @@ def facts(report: Report) -> Iterable[tuple[str, str]]:
     if report.measured_on:
         said = ", ".join(f"{what} {value}" for what, value in report.measured_on.items())
         yield "latency and memory measured on", said
+    if report.composed:
+        yield "latency is", report.composed
     for note in report.notes:
         yield "note on the data", note
     for what, value in report.fingerprints.items():

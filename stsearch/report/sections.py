@@ -296,7 +296,9 @@ def latency(report: Report) -> Section | None:
     said = (f"{rank.name} {rank.value:.2f}" + (f" (95 % interval {rank.low:.2f} to {rank.high:.2f})"
             if rank.low is not None else "") for rank in ranks)  # fmt: skip
     lead = (
-        "Multiply-adds are computed, latency was measured on the study's device"
+        "Multiply-adds are computed, latency was "
+        + ("summed from pieces that were measured" if report.composed else "measured")
+        + " on the study's device"
         + (", also of networks that were pruned for it" if report.loss.pruned else "")
         + ": points on a rising line would mean that the one stands for the other. Of "
         f"{counted(against.pairs, 'pair')} of networks multiply-adds order {against.wrong_pairs:,} the wrong way round"

@@ -201,7 +201,7 @@ def calibration_of(
     check_budget(study, len(opened.classes))
     chosen = networks_of(study, len(opened.classes), networks, seed)
     data = opened.load(clip.frames, clip.height, progress)
-    study = fitted(study, data) if already else settled(fitted(study, data), data)
+    study = fitted(study, data) if already else settled(fitted(study, data), data, progress)
     length = study.spec.evaluate.length
     said: tuple[str, ...] = () if _says_length(study) else (_length(study, length),)
     if (precision := study.spec.evaluate.precision) != "auto":
@@ -339,7 +339,7 @@ def networks_of(study: Study, classes: int, count: int, seed: int) -> list[Archi
 
     def kept(architecture: Architecture) -> bool:
         total = network_cost(architecture, study.target_clip(), classes).total
-        return all(COSTS[name](total) <= cap for name, cap in study.hard_budget.items())
+        return all(COSTS[name](total) <= cap for name, cap in study.hard_budget().items())
 
     paper = sorted((a for a in NETWORKS.values() if a in study.space and kept(a)), key=cost)
     if len(paper) >= count:

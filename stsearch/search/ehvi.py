@@ -20,7 +20,6 @@ from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM
 from stsearch.search.metrics import METRICS, QUALITIES, measured_names
 from stsearch.search.surrogate import Distances, Floats, Surrogate
 from stsearch.space.architecture import parse_placement
-from stsearch.space.cost import COSTS
 from stsearch.space.table import CostTable, Ints
 from stsearch.stats.front import best_for_their_costs
 
@@ -117,7 +116,7 @@ class Ehvi:
 
     def _known(self, trials: Sequence[FrozenTrial]) -> Known:
         measured = measured_names()
-        asked = [name for name in dict.fromkeys([*self.objectives, *self.caps]) if name not in COSTS]
+        asked = [name for name in dict.fromkeys([*self.objectives, *self.caps]) if name not in self.table.names]
         rows: dict[tuple[int, ...], dict[str, float]] = {}
         running: set[tuple[int, ...]] = set()
         stopped: dict[tuple[int, ...], int] = {}
@@ -187,7 +186,7 @@ class Ehvi:
         """All objectives but the accuracy ``(N, M)``, minimised: exact, or as expected."""
         columns = []
         for name in self.objectives:
-            if name in COSTS:
+            if name in self.table.names:
                 columns.append(self.table.values(digits, name).astype(np.float64))
             elif name != self.quality and (model := models.get(name)) is not None:
                 columns.append((-1.0 if METRICS[name].better == "maximize" else 1.0) * model.predict(digits)[0])

@@ -228,6 +228,8 @@ def _die_with_parent() -> None:
 
 
 def _work_in_process(packed: bytes, plugins: Plugins, threads: int, events: Connection) -> None:
+    for number in _REQUESTS:
+        signal.signal(number, signal.SIG_IGN)  # as it is again when work has ended: the end is not disturbed
     with flagged(patient=True, always=True):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
         _work_at(packed, plugins, threads, events)

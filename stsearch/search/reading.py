@@ -67,7 +67,8 @@ def read_study(name: str, storage: str | None = None) -> StoredStudy:
     study_name, url = study_place(name, storage)
     if not exists(url):
         known = sorted({*names("studies"), *(path.stem for path in Path("studies").glob("*.db"))})
-        hint = f"`stsearch run {name}` begins it" if name in known or "." in name else unknown("study", name, known)
+        begins = name in known or name.endswith((".yaml", ".yml"))
+        hint = f"`stsearch run {name}` begins it" if begins else unknown("study", name, known)
         raise UserError(f"the study {study_name!r} has not been run here ({shown(url)} is not there); {hint}")
     with reading(url) as connection:
         check_whole(connection, url)

@@ -46,6 +46,11 @@ class Measure(Strict):
     """``auto``: bf16 autocast on a GPU that has it, else fp32"""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """torch threads on a CPU"""
+    batch: Annotated[int, Field(ge=1, le=65_536)] = 1
+    """clips at once; ``latency_ms`` and ``peak_memory_mb`` are of all of them"""
+    latency: Literal["each", "composed"] = "each"
+    """``each``: every network is timed before it is trained; ``composed``: pieces of networks are timed once, when the
+    study begins, and a network's latency is their sum, known beforehand, so that a cap on it is hard"""
 
 
 class Screen(Strict):

@@ -33,6 +33,7 @@ from stsearch.search.attributes import (
     SPEC,
     VIDEOS,
 )
+from stsearch.search.composed import composed_for, keep_composed
 from stsearch.search.failed import first_again, reopen, to_retry
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
 from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
@@ -115,8 +116,7 @@ class Session:
     @property
     def setting(self) -> Setting:
         """How the target is measured."""
-        asked = self.study.spec.measure
-        return Setting(self.device, asked.precision, threads=asked.threads)
+        return setting_of(self.study, self.device)
 
     def place_clips(self) -> str:
         """Put the clips where this process's trainings read them best; says where, and why."""
@@ -130,8 +130,13 @@ class Session:
             return {}
         target = architecture, self.study.target_clip(), self.classes, self.setting
         own = {name: METRICS[name].measure for name in measured_names()}
-        found = quick(*target) if any(own[name] is None for name in self.study.measured) else {}
-        found |= {n: float(measure(*target)) for n in self.study.measured if (measure := own[n]) is not None}
+        table, found = self.sampler.table, {}
+        if isinstance(architecture, Architecture) and architecture in table.space:
+            found = {name: cost for name, cost in table.cost_of(architecture).items() if name in self.study.measured}
+        wanted = [name for name in self.study.measured if name not in found]
+        if any(own[name] is None for name in wanted):
+            found = quick(*target) | found
+        found |= {name: float(measure(*target)) for name in wanted if (measure := own[name]) is not None}
         return {name: found[name] for name in own if name in found}
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
@@ -164,15 +169,22 @@ def check_budget(study: Study, classes: int) -> CostTable:
     """The space's cost table for so many classes of the data; ``UserError`` for a budget that nothing keeps."""
     classes = study.spec.target.classes or classes
     table = CostTable(study.space, study.target_clip(), classes)
-    table.check_budget(study.hard_budget)
+    table.check_budget(study.hard_budget())
     return table
+
+
+def setting_of(study: Study, device: torch.device) -> Setting:
+    """How ``study`` measures its target."""
+    asked = study.spec.measure
+    return Setting(device, asked.precision, (asked.batch,), asked.threads)
 
 
 def _sampler(study: Study, table: CostTable) -> HardBudget:
     search = study.spec.search
-    soft = {name: cap for name, cap in study.spec.budget.items() if name in measured_names()}
+    budget = study.hard_budget(table.names)
+    soft = {name: cap for name, cap in study.spec.budget.items() if name not in budget}
     sampler = HardBudget(
-        search.sampler, table, study.hard_budget, seed=study.spec.seed, trials=search.trials,
+        search.sampler, table, budget, seed=study.spec.seed, trials=search.trials,
         objectives=list(study.spec.objectives), soft=soft,
     )  # fmt: skip
     start = study.start_networks()
@@ -185,15 +197,15 @@ def _sampler(study: Study, table: CostTable) -> HardBudget:
     if search.start_with == "balanced":
         sampler.balance()
     if isinstance(search.start_with, list) and (over := [a.id for a in start if not sampler.keeps(a)]):
-        raise UserError(f"search.start_with: over the budget {study.hard_budget}: {', '.join(over)}")
+        raise UserError(f"search.start_with: over the budget {budget}: {', '.join(over)}")
     if not sampler.satisfiable():
-        raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {study.hard_budget}")
+        raise UserError(f"no network of the space {study.space.name!r} was found that keeps all of {budget}")
     return sampler
 
 
 def _anchors(study: Study, table: CostTable) -> list[Architecture]:
     """The cheapest network in each cost that is an objective: nothing can dominate it, so it ends the front."""
-    return list(dict.fromkeys(table.extreme(cost) for cost in study.spec.objectives if cost in COSTS))
+    return list(dict.fromkeys(table.extreme(cost) for cost in study.spec.objectives if cost in table.names))
 
 
 def reference_point(study: Study, table: CostTable) -> dict[str, float]:
@@ -231,14 +243,16 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     study, more = grown(as_begun_with(study, already), already)
     identity = plain(study.identity())
     if study.measured:
-        asked = study.spec.measure
-        identity["measured_on"] = plain(comparable(Setting(device, asked.precision, threads=asked.threads)))
+        identity["measured_on"] = plain(comparable(setting_of(study, device)))
     if already is not None:
         refuse_change(study, {k: v for k, v in already.items() if k != "data_fingerprint"}, identity)
+    composed = composed_for(study, storage, table, setting_of(study, device), progress)
+    if composed is not None:
+        sampler = _sampler(study, table)  # which knows latency now
     clip = study.proxy_clip()
     data = opened.load(clip.frames, clip.height, progress)
     if already is None:
-        study = settled(fitted(study, data), data)
+        study = settled(fitted(study, data), data, progress)
         identity["evaluate"] = plain(study.identity())["evaluate"]
     identity["data_fingerprint"] = data.fingerprint
     refuse_change(study, already, identity)
@@ -246,6 +260,9 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     lock = Lock(study.storage_url, study.name, storage.engine)
     with opening(study.storage_url), lock:
         optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data, more)
+        if composed is not None and (kept := keep_composed(optuna_study, composed)) != composed:
+            kept.enter(table)
+            sampler = _sampler(study, table)
         if retry_failed:
             reopen(storage, optuna_study)
     sampler.start = first_again(optuna_study, sampler.start)

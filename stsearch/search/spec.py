@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,16 @@ from stsearch.resources import find
 from stsearch.schema import Strict, check, read_yaml
 from stsearch.search.compared import compared_faults, too_small
 from stsearch.search.engines import ENGINES, Engine, remote_faults
-from stsearch.search.metrics import ACCURACIES, MEANT, OF_PAIRS, QUALITIES, direction_of, measured_names, objectives
+from stsearch.search.metrics import (
+    ACCURACIES,
+    LATENCY,
+    MEANT,
+    OF_PAIRS,
+    QUALITIES,
+    direction_of,
+    measured_names,
+    objectives,
+)
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.place import parse_url, plain_name
 from stsearch.search.sections import Measure, Search, Target, keys_inside
@@ -81,6 +90,8 @@ class StudySpec(Strict):
         return given
 
 
+_MEASURED_BEFORE = (("batch", 1), ("latency", "each"))
+"""How networks were measured when there were no such keys."""
 _INSIDE: dict[str, type[Strict]] = {"search": Search, "engine": Engine, "target": Target, "measure": Measure}
 _INSIDE |= {"evaluate": EVALUATORS["train"].recipe, "data": DATASETS["folder"].recipe}
 StudySpec.MEANT = keys_inside(StudySpec, _INSIDE)
@@ -107,9 +118,13 @@ class Study:
         return tuple(name for name in measured_names() if name in self.spec.objectives or name in self.spec.budget)
 
     @property
-    def hard_budget(self) -> dict[str, float]:
-        """Caps that are known to be kept before anything is built."""
-        return {name: cap for name, cap in self.spec.budget.items() if name in COSTS}
+    def composed(self) -> bool:
+        """Whether latency is asked for, and is a sum that is known before a network is built."""
+        return LATENCY in self.measured and self.spec.measure.latency == "composed"
+
+    def hard_budget(self, known: Collection[str] = tuple(COSTS)) -> dict[str, float]:
+        """Caps on costs that are ``known`` before anything is built."""
+        return {name: cap for name, cap in self.spec.budget.items() if name in known}
 
     @property
     def halving(self) -> HalvingRecipe | None:
@@ -147,6 +162,8 @@ class Study:
             spec["data"].pop("exclude", None)
         if not self.measured:
             spec.pop("measure")
+        else:  # likewise
+            spec["measure"] = {k: v for k, v in spec["measure"].items() if (k, v) not in _MEASURED_BEFORE}
         return {"space": {"name": self.space.name, "fingerprint": self.space.fingerprint}, **spec}
 
     def start_networks(self) -> list[Architecture]:
@@ -233,7 +250,9 @@ def _measured_faults(spec: StudySpec) -> list[str]:
         f"objectives.{name}: is measured, so its worst value is not known beforehand; give one, as in "
         f"budget: {{{name}: 100}}"
         for name in measured_names()
-        if name in spec.objectives and name not in spec.budget
+        if name in spec.objectives
+        and name not in spec.budget
+        and not (name == LATENCY and spec.measure.latency == "composed")
     ]
     measured = [name for name in measured_names() if name in {*spec.objectives, *spec.budget}]
     if measured and not spec.engine.here:

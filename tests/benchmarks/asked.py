@@ -57,7 +57,7 @@ def studies(count: int, noise: Noise, planted: bool) -> Iterator[Asked]:
     table = check_budget(study, 10)
     sampler = _sampler(study, table)
     digits, _ = table.population(0)
-    digits = digits[table.within(digits, study.hard_budget)]
+    digits = digits[table.within(digits, study.hard_budget())]
     for number in range(count):
         rng = np.random.default_rng(number)
         drawn = [study.space.from_digits(tuple(map(int, row))) for row in rng.choice(digits, 40)]

@@ -123,6 +123,8 @@ def test_csv() -> None:
         (["run", "quickstart", "--storage", "oracle://x"], "unknown database 'oracle'"),
         (["run", "quickstart", "--storage", "sqlite://"], "sqlite in memory would be lost"),
         (["pareto", "quickstart"], "has not been run here"),
+        (["dashboard", "quickstart.html"], "unknown study 'quickstart.html'. Did you mean 'quickstart'?"),
+        (["train", "mine.yaml", "--out", "x"], "mine.yaml is a study; its networks are named by their trials, as in "),
         (["pareto", "quickstart", "--frames", "8"], "--frames goes with `stsearch pareto published` only"),
         (["pareto", "published", "--plot", "front.gif"], "unknown suffix '.gif'"),
         (["space", "r18", "--max-gmacs", "nan"], "--max-gmacs is a number above 0; given nan"),

@@ -119,6 +119,12 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing_half_written(tmp_path: P
     assert full.stderr.splitlines()[-1].startswith("stsearch: cannot write into full: File too large. Mend that")
     assert {path.name for path in (tmp_path / "full").iterdir()} == {".lock"}
 
+    (tmp_path / "clips" / "train").mkdir(parents=True)
+    assert (
+        refused(*TRAIN, "--out", "clips") == "--out clips: holds 'train', and no training; name a new or empty folder"
+    )
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == ["train"]
+
     (tmp_path / "recipe.yaml").write_text("epochs: 2\nbatsh: 3\n")
     for said, arguments in {
         "add --data SOURCE": ["train", NETWORK, "--out", "none"],

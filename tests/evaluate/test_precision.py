@@ -226,7 +226,10 @@ def timed(file: Path) -> tuple[Study, ClipData, dict[str, Any]]:
     file.write_text(STUDY)
     study = load_study(str(file))
     data = load_motions(study.spec.data, 8, 32)
-    settled(study, data)
+    told: list[tuple[str, int, int]] = []
+    settled(study, data, lambda *step: told.append(step))
+    assert told[0][1] == 0  # while convolutions are tried, which may take half a minute
+    assert told[-1][1] == told[-1][2]
     return study, data, json.loads(place().read_text())
 
 
@@ -237,8 +240,11 @@ def test_auto_is_bf16_where_that_is_faster_and_stays_with_the_study(tmp_path: Pa
     assert measured > 0
     for found, precision in ((WORTH - 0.01, "auto"), (WORTH + 0.01, "bf16")):
         place().write_text(json.dumps({**kept, "gains": {key: found}}))
-        assert settled(study, data).spec.evaluate.precision == precision
-    assert settled(load_study(str(file), ["evaluate.precision=fp32"]), data).spec.evaluate.precision == "fp32"
+        assert settled(study, data, lambda *_: None).spec.evaluate.precision == precision
+    assert (
+        settled(load_study(str(file), ["evaluate.precision=fp32"]), data, lambda *_: None).spec.evaluate.precision
+        == "fp32"
+    )
     events: list[dict[str, Any]] = []
     work(open_session(study, quiet), events.append)
     (said,) = [event["text"] for event in events if event["event"] == "precision"]

@@ -100,6 +100,22 @@ def test_what_cannot_be_picked(rule: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_a_better_network_outside_the_space_is_named() -> None:
+    """R2D is trained beside a placement space, which does not hold it, and may be cheaper and better."""
+    better = Record(None, "id R2D", "R2D-18", {"video_top1": 92.0, "gmacs": 0.25}, True)
+    worse = Record(None, "id r", "r", {"video_top1": 10.0, "gmacs": 0.2}, True)
+    beside = replace(front(), references=(better, worse, front().front[0]))
+    (said,) = [text for text in picked(beside, "knee").why if "outside" in text]
+    assert said == (
+        "But R2D-18, which is outside the space, was measured better in every objective: 92.0 %, 0.25 GMACs; "
+        "`train R2D-18` trains that one."
+    )
+    with pytest.raises(UserError, match=r"the least is 1\. R2D-18, outside the space, has 0\.25\. r, outside"):
+        picked(beside, "gmacs<=0.5")
+    assert "It is the only one." in picked(front("a"), "max-accuracy").why
+    assert "1 network makes no knee: it is the most accurate one." in picked(front("a"), "knee").why[0]
+
+
 def test_what_to_type_next(cli: Cli) -> None:
     record = front().front[2]
     assert shlex.split(train_command("stsearch", "studies/my own.yaml", record, ["--storage", "sqlite:///a.db"])) == [
@@ -107,6 +123,7 @@ def test_what_to_type_next(cli: Cli) -> None:
     ]  # fmt: skip
     shown = cli("pareto", "published", "--pick", "gmacs<=20")
     assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("pick (gmacs<=20): R2D-18.")
     assert shown.stdout.rstrip().splitlines()[-1] == "  stsearch train R2D-18 --data SOURCE --out R2D-18"
     plain = json.loads(cli("pareto", "published", "--pick", "knee", "--format", "json").stdout)
     assert plain["pick"]["network"] in {row["network"] for row in plain["front"]}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,23 @@ def test_workers_that_are_killed_over_and_over_are_given_up() -> None:
         run_processes(_die, 1, 1, events.append, Plugins())
     assert [event["event"] for event in events].count("born") == 4
     assert events[-1]["text"] == "a worker was killed (exit code -9); the others take over"
+
+
+def _end_slowly(emit: Emit) -> None:
+    def last() -> None:  # as torch's own clearing up, in which a second Ctrl-C met it
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        Path("ended").touch()
+
+    atexit.register(last)
+
+
+def test_a_worker_that_has_ended_is_not_disturbed_while_it_clears_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_processes(_end_slowly, 1, 1, lambda event: None, Plugins())
+    assert (tmp_path / "ended").exists()
 
 
 POISON = """\
