@@ -22,8 +22,7 @@ from stsearch.report.page import MOST, Network, Report
 from stsearch.report.paper import PAPER
 from stsearch.report.pareto import Lazy, Pareto, pareto_of
 from stsearch.report.study_effects import study_effects, wanted_keys
-from stsearch.search.attributes import NETWORK, REFERENCE, SPEC, WORKER
-from stsearch.search.composed import composed_of
+from stsearch.search.attributes import COMPOSED, NETWORK, REFERENCE, SPEC, WORKER
 from stsearch.search.place import shown
 from stsearch.search.reading import Record, Rows, StoredStudy
 from stsearch.search.rows import is_reference
@@ -77,7 +76,7 @@ def report_of(stored: StoredStudy, command: str = "", table: str = PAPER) -> Rep
         notes=tuple(stored.user_attributes[SPEC].get("notes", ())),  # earlier versions kept none
         resolved=stored.resolved,
         measured_on=stored.identity.get("measured_on", {}),
-        composed=composed.said if (composed := composed_of(stored.user_attributes)) else "",
+        composed=_composed(stored),
         fingerprints={
             "space": str(stored.identity["space"].get("fingerprint", "")),
             "data": str(stored.identity.get("data_fingerprint", "")),
@@ -233,3 +232,13 @@ def _versions(networks: Sequence[Network]) -> tuple[tuple[str, str, int], ...]:
     found = Counter((k, str(v)) for n in networks for k, v in n.details.get("provenance", {}).items())
     found.update(("torch device", n.details["device"]) for n in networks if "device" in n.details)
     return tuple((what, value, count) for (what, value), count in found.items())
+
+
+def _composed(stored: StoredStudy) -> str:
+    """How latency was summed from pieces that were measured; empty for a study that did not do so."""
+    if COMPOSED not in stored.user_attributes:
+        return ""
+    from stsearch.search.composed import composed_of  # loads torch
+
+    composed = composed_of(stored.user_attributes)
+    return composed.said if composed else ""

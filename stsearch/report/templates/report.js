@@ -195,6 +195,11 @@
   addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;
     printing = false;
+    for (const [name, div] of [...divs]) {  // what is closed again is drawn when it is seen
+      if (!div.closest("details:not([open])")) continue;
+      Plotly.purge(div);
+      divs.delete(name);
+    }
     if (dark.matches) redraw();
     for (const div of divs.values()) Plotly.relayout(div, { width: null, autosize: true });
   });
