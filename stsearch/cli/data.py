@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,8 @@ def build(
             f"({found.sampled} were looked at)",
         )
         return
-    built = opened.load(frames, size, Reading(quiet))
+    written = replace(opened, recipe=opened.recipe.model_copy(update={"stream": False}))  # here a cache is asked for
+    built = written.load(frames, size, Reading(quiet))
     videos = {split: len(chosen) for split, chosen in built.splits.items()}
     size_on_disk = sum(chosen.nbytes for chosen in built.splits.values())
     facts: dict[str, Any] = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}
