@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,10 @@ def test_a_file_that_changes_meanwhile_ends_it_in_one_line(filmed: Path) -> None
         epoch(data, Augment())
 
 
+def written_since(path: Path, before: int) -> bool:
+    return path.exists() and path.stat().st_mtime_ns > before
+
+
 def test_a_training_that_was_stopped_ends_with_the_weights_that_the_cache_gives(filmed: Path, tmp_path: Path) -> None:
     words = ["train", "2d-3dx1-2dx1-2dx1-2dx1@w0.125", "--data", str(filmed), "--frames", "4", "--size", "16"]
     words += ["--threads", "1", "--set=evaluate={optimizer: sgd, lr: 0.01, epochs: 12, batch: 4, video_clips: 2}"]
@@ -133,7 +138,7 @@ def test_a_training_that_was_stopped_ends_with_the_weights_that_the_cache_gives(
         process = subprocess.Popen(
             [sys.executable, "-m", "stsearch.cli", *streaming, "--quiet"], stderr=subprocess.PIPE, text=True
         )
-        awaited(process, lambda kept=kept, before=before: kept.exists() and kept.stat().st_mtime_ns > before)
+        awaited(process, partial(written_since, kept, before))
         os.kill(process.pid, number)
         assert process.wait() == (-number if number == signal.SIGKILL else 130)
         assert process.stderr is not None
