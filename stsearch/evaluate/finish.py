@@ -69,6 +69,14 @@ def identity(task: Task[Any], start: Start | None) -> dict[str, Any]:
     }
 
 
+def check_folder(folder: Path) -> None:
+    """``UserError`` where what should be, or hold, the folder of a training is a file; before all else is made."""
+    for place in (folder, *folder.parents):
+        with _writing(place):
+            if place.exists() and not place.is_dir():
+                raise NotADirectoryError
+
+
 def train_whole(task: Task[Any], folder: Path, about: About, start: Start | None, heard: Heard) -> Finished:
     """Train ``task`` into ``folder``, or go on there; ``about`` is completed with what was found.
 

@@ -149,6 +149,8 @@ def test_wrong_requests_are_one_line(tmp_path: Path) -> None:
         "--opset is 18 or more, as torch's exporter writes no older ones; given 17": [
             MIXED, *common, "--to", "onnx", "--opset", "17",
         ],
+        "which is the newest that onnx knows; given 99": [MIXED, *common, "--to", "onnx", "--opset", "99"],
+        "-o 'weights.pt/out.onnx': ": [MIXED, "--weights", "weights.pt", "-o", "weights.pt/out.onnx", "--to", "onnx"],
         "unknown format 'onx'. Did you mean 'onnx'?": [MIXED, *common, "--to", "onx"],
         "holds weights of 3d-3dx1-2plus1dx1-2dx1-2dx1@w0.125, not of MC3-18": ["mc3-18", *common, "--to", "onnx"],
         "holds no class list": [MIXED, "--weights", "state.pt", "-o", "out.onnx", "--to", "onnx"],
