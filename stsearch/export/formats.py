@@ -90,7 +90,9 @@ def fixed_time(weights: Weights) -> bool:
 
 def _write_state(asked: Asked, path: Path) -> None:
     state = {key: value.contiguous() for key, value in asked.network.state_dict().items()}
-    torch.save({"state_dict": state, "metadata": json.dumps(asked.metadata)}, path)
+    made = io.BytesIO()
+    torch.save({"state_dict": state, "metadata": json.dumps(asked.metadata)}, made)
+    path.write_bytes(made.getbuffer())  # where the disk is full, torch's own writer ends the process
 
 
 def _read_state(asked: Asked, path: Path) -> Run:
@@ -103,8 +105,10 @@ FORMATS.add("state-dict", Format(_write_state, _read_state))
 
 
 def _write_program(asked: Asked, path: Path) -> None:
+    made = io.BytesIO()
     with quiet():
-        torch.export.save(_program(asked), path, extra_files={f"{METADATA}.json": json.dumps(asked.metadata)})
+        torch.export.save(_program(asked), made, extra_files={f"{METADATA}.json": json.dumps(asked.metadata)})
+    path.write_bytes(made.getbuffer())
 
 
 def _read_program(asked: Asked, path: Path) -> Run:
