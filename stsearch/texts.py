@@ -84,6 +84,18 @@ def read_bytes(path: Path, before: str = "", limit: int = FILE_BYTES) -> bytes:
     return content
 
 
+def text_in(head: bytes) -> str | None:
+    """What the beginning of a file says where it is UTF-8 that can be shown, with single blanks; else ``None``."""
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # but for a letter that is cut in two
+            return None
+        text = head[: error.start].decode()
+    text = " ".join(text.split())
+    return text if text and text.isprintable() else None
+
+
 def read_text(path: Path, before: str = "", limit: int = FILE_BYTES) -> str:
     """A text file in UTF-8, with or without a mark of that, its lines ended by ``\\n``.
 

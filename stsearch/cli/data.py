@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,8 @@ def build(
         lines = [*(f"note: {note}" for note in notes), *filter(None, [lengths(found.seconds)]), said]
         _say(form, {**asdict(found), **_seconds(found.seconds), "notes": notes}, "\n".join(lines))
         return
-    built = opened.load(frames, size, Reading(quiet))
+    written = replace(opened, recipe=opened.recipe.model_copy(update={"stream": False}))  # here a cache is asked for
+    built = written.load(frames, size, Reading(quiet))
     videos = {split: len(chosen) for split, chosen in built.splits.items()}
     size_on_disk = sum(chosen.nbytes for chosen in built.splits.values())
     facts: dict[str, Any] = {"key": built.fingerprint, "classes": len(built.classes), **videos, "nbytes": size_on_disk}

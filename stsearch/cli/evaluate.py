@@ -94,7 +94,7 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
     from stsearch.profiling.device import choose_device
     from stsearch.report.evaluation_table import print_judgement
     from stsearch.report.live import Reading
-    from stsearch.search.judging import judged, write_logits
+    from stsearch.search.judging import check_logits, judged, write_logits
 
     if asked["study"] is not None:
         raise UserError("--study trains networks as it does; the data for --weights are named by --data")
@@ -117,6 +117,8 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
         )
         for path, network in zip(asked["weights"], found, strict=True)
     ]
+    if asked["logits"] is not None:
+        check_logits(asked["logits"])
     result = judged(
         weights,
         data,
@@ -127,13 +129,13 @@ def _judge(networks: Sequence[str], asked: dict[str, Any]) -> None:
         fuse=asked["fuse"],
         progress=Reading(asked["quiet"]),
     )
-    if asked["logits"] is not None:
-        write_logits(asked["logits"], result)
     if asked["form"] == "json":
         print_json(result.as_dict())
     else:
         print_judgement(result, Console(), per_class=asked["per_class"])
         _say_next(networks[0], asked)
+    if asked["logits"] is not None:  # last, so that a disk that is full costs no evaluation
+        write_logits(asked["logits"], result)
 
 
 def _say_next(network: str, asked: dict[str, Any]) -> None:

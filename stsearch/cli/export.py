@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--to", required=True, type=OneOf("format", "state-dict", "torch-export", "onnx"), help="What file it is."
 )
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="What is written.")
-@click.option("--opset", type=int, default=20, show_default=True, help="Of ONNX; 18 or more.")
+@click.option("--opset", type=int, default=20, show_default=True, help="Of ONNX; 18 to the newest.")
 @click.option("--int8", is_flag=True, help="With --to onnx: also FILE.int8.onnx, where that is faster here.")
 @click.option(
     "--data", "source", metavar="SOURCE", help="With --int8: clips to calibrate on [default: those of STUDY#TRIAL]."

@@ -74,7 +74,7 @@ def train(network: str, **asked: Any) -> None:
     """
     import torch
 
-    from stsearch.evaluate.finish import Heard, train_whole
+    from stsearch.evaluate.finish import Heard, check_folder, train_whole
     from stsearch.evaluate.processes import is_first, together
     from stsearch.report.finishing import Course, print_finished
     from stsearch.report.live import Reading
@@ -82,6 +82,7 @@ def train(network: str, **asked: Any) -> None:
     if asked["threads"] is not None:
         torch.set_num_threads(asked["threads"])
     quiet = asked["quiet"] or not is_first()
+    check_folder(asked["out"])
     with together(_device(asked["device"])) as world, stoppable():
         finishing = _finishing(network, asked, world)
         course = Course(finishing.chosen.recipe, quiet)

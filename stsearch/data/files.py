@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from stsearch.texts import text_in
+
 _HEAD = 1024
 _SHOWN = 60
 _BEFORE = rb"(?:<!--.*?-->|<\?xml[^>]*>|\s)*"
@@ -44,15 +46,8 @@ def called_a_video(path: Path) -> str | None:
 def as_text(path: Path) -> str | None:
     """What a file that FFmpeg cannot open says, where it is text: often why a server did not give the video."""
     with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    try:
-        text = head.decode()
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # but for a letter that is cut in two
-            return None
-        text = head[: error.start].decode()
-    text = " ".join(text.split())
-    return f"it is text, not a video: {text[:_SHOWN]!r}" if text and text.isprintable() else None
+        text = text_in(file.read(_HEAD))
+    return f"it is text, not a video: {text[:_SHOWN]!r}" if text else None
 
 
 def lasts(container: InputContainer, stream: av.VideoStream) -> float | None:

@@ -1,8 +1,8 @@
 """Where clips are while networks are trained, and how batches of them reach the device.
 
 On the training device, if they fit there; else memory-mapped, one copy for all workers of a
-machine; else read from the cache as they are needed, in memory that does not grow with it. What a
-batch holds does not depend on which.
+machine; else read from the cache as they are needed, in memory that does not grow with it; or decoded
+from the videos as they are needed, where there is no cache. What a batch holds does not depend on which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from stsearch.data.augment import Cuts, finished, taken, taken_shape
-from stsearch.data.stored import StoredFrames
+from stsearch.data.stored import KeptFrames, StoredFrames
 from stsearch.data.videos import ClipData, Residence, VideoSet
 
 RESIDENT_SHARE = 0.5
@@ -110,12 +110,16 @@ def resident(data: ClipData, device: torch.device, share: float = RESIDENT_SHARE
     """``data`` with its clips where they are best read for trainings on ``device``, and the reason.
 
     On a GPU if ``train`` and ``val`` fit in ``share`` of its free memory; else mapped if they fit in
-    ``share`` of the available memory; else left in the file. What is placed already is returned as it is.
+    ``share`` of the available memory; else left in the file. Where there is no file, decoded as they are needed. What
+    is placed already is returned as it is.
     """
     place = torch.empty(0, device=device).device
     if data.residence is not None and data.residence.device == place:
         return data
     size = sum(data.splits[name].nbytes for name in USED)
+    if not all(isinstance(data.splits[name].frames, torch.Tensor | StoredFrames) for name in USED):
+        text = f"decoded from the videos batch by batch ({_size(size)} of frames are in no cache)"
+        return replace(data, residence=Residence(place, text))
     why = ""
     if place.type == "cuda":
         free, _ = torch.cuda.mem_get_info(place)
@@ -139,11 +143,14 @@ def resident(data: ClipData, device: torch.device, share: float = RESIDENT_SHARE
     return replace(data, residence=Residence(place, text))
 
 
-def _tensor(frames: torch.Tensor | StoredFrames) -> torch.Tensor:
-    return frames.mapped() if isinstance(frames, StoredFrames) else frames
+def _tensor(frames: torch.Tensor | KeptFrames) -> torch.Tensor:
+    if isinstance(frames, torch.Tensor):
+        return frames
+    assert isinstance(frames, StoredFrames), "what is in no file cannot be mapped"
+    return frames.mapped()
 
 
-def _with_frames(data: ClipData, change: Callable[[torch.Tensor | StoredFrames], torch.Tensor]) -> dict[str, VideoSet]:
+def _with_frames(data: ClipData, change: Callable[[torch.Tensor | KeptFrames], torch.Tensor]) -> dict[str, VideoSet]:
     moved = {name: replace(data.splits[name], frames=change(data.splits[name].frames)) for name in USED}
     return {**data.splits, **moved}
 
@@ -162,7 +169,7 @@ class Batch(NamedTuple):
 def batches(videos: VideoSet, cuts: Cuts, batch: int, device: torch.device) -> Iterator[Batch]:
     """The clips of ``cuts`` on ``device``, ``batch`` at a time, in order.
 
-    Frames in a file are read by a thread ahead of their use. Those that are not on a GPU get there
+    Frames in files are read by a thread ahead of their use. Those that are not on a GPU get there
     through two pinned buffers, filled by a thread and copied beside the GPU's work.
     """
     frames = videos.frames
@@ -172,7 +179,7 @@ def batches(videos: VideoSet, cuts: Cuts, batch: int, device: torch.device) -> I
     elif device.type == "cuda":
         yield from _through_pinned(videos, cuts, batch, device)
     else:
-        assert isinstance(frames, StoredFrames), "clips on a GPU are for trainings on it"
+        assert not isinstance(frames, torch.Tensor), "clips on a GPU are for trainings on it"
         stored, parts = frames, _parts(cuts, batch)
         wholes = ahead(lambda number: stored.read(parts[number].positions), len(parts))
         for part, whole in zip(parts, wholes, strict=True):
@@ -223,10 +230,10 @@ def _through_pinned(videos: VideoSet, cuts: Cuts, batch: int, device: torch.devi
         if number % 2 in copied:
             copied[number % 2].synchronize()
         buffer = buffers[number % 2][: len(part)]
-        if isinstance(frames, StoredFrames):
-            _from_whole(frames.read(part.positions), part, buffer)
-        else:
+        if isinstance(frames, torch.Tensor):
             taken(frames, part.positions, part, buffer)
+        else:
+            _from_whole(frames.read(part.positions), part, buffer)
         with torch.cuda.stream(beside):
             pixels = buffer.to(device, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]

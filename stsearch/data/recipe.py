@@ -40,5 +40,7 @@ class VideoRecipe(Strict):
     """``flow``: optical flow between neighbouring cached frames, 2 channels"""
     flow: Literal["dis", "farneback"] = "dis"
     """how optical flow is estimated: DIS (Kroeger et al., ECCV 2016), or Farneback's, slower and smoother"""
+    stream: bool = False
+    """decode videos whenever their clips are needed, and write no cache"""
     decoder: Literal["pyav", "torchcodec"] = "pyav"
     """what reads the files"""

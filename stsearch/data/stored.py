@@ -8,6 +8,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,23 @@ from stsearch.errors import WorldError
 
 _BUFFERS = 1024
 """what one ``preadv`` takes at most (``IOV_MAX`` of Linux)"""
+
+
+class KeptFrames(Protocol):
+    """Frames that are not in memory."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(F, H, W, C)``."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+
+    def read(self, positions: torch.Tensor) -> torch.Tensor:
+        """The frames at int64 ``(B, T)``: uint8 ``(B, T, H, W, C)``."""
 
 
 @dataclass(frozen=True)

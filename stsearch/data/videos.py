@@ -12,15 +12,15 @@ from typing import Literal
 import torch
 
 from stsearch.data.held import Held
-from stsearch.data.stored import StoredFrames
+from stsearch.data.stored import KeptFrames
 
 
 @dataclass(frozen=True)
 class VideoSet:
     """The videos of one split; all but ``frames`` is on the CPU."""
 
-    frames: torch.Tensor | StoredFrames
-    """uint8 ``(F, H, W, C)``, all videos one after the other; a tensor on any device, or in a file"""
+    frames: torch.Tensor | KeptFrames
+    """uint8 ``(F, H, W, C)``, all videos one after the other; a tensor on any device, or read when they are needed"""
     starts: torch.Tensor
     """int64 ``(V,)``, first frame of each video, counted in ``frames``"""
     lengths: torch.Tensor

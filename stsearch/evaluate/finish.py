@@ -72,6 +72,19 @@ def identity(task: Task[Any], start: Start | None) -> dict[str, Any]:
     }
 
 
+def check_folder(folder: Path) -> None:
+    """``UserError`` where a training's folder, or what should hold it, is a file, and where it holds other things."""
+    for place in (folder, *folder.parents):
+        with _writing(place):
+            if place.exists() and not place.is_dir():
+                raise NotADirectoryError
+    with _writing(folder):
+        strange = sorted(one.name for one in folder.glob("*") if not _OURS.fullmatch(one.name))
+    if strange and not any((folder / name).exists() for name in (RECORD, CHECKPOINT)):
+        names = ", ".join(map(brief, strange[:3])) + ", ..." * (len(strange) > 3)
+        raise UserError(f"--out {folder}: holds {names}, and no training; name a new or empty folder")
+
+
 def train_whole(task: Task[Any], folder: Path, about: About, start: Start | None, heard: Heard) -> Finished:
     """Train ``task`` into ``folder``, or go on there; ``about`` is completed with what was found.
 
@@ -130,13 +143,9 @@ def _followed(task: Task[Any], about: About) -> Finished:
 
 @contextmanager
 def _own(folder: Path) -> Iterator[None]:
-    """The folder is there, holds nothing but a training, and nobody else trains into it."""
+    """The folder is there and nobody else trains into it."""
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        strange = sorted(one.name for one in folder.iterdir() if not _OURS.fullmatch(one.name))
-    names = ", ".join(map(brief, strange[:3])) + ", ..." * (len(strange) > 3)
-    if strange and not any((folder / name).exists() for name in (RECORD, CHECKPOINT)):
-        raise UserError(f"--out {folder}: holds {names}, and no training; name a new or empty folder")
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         with _writing(folder):

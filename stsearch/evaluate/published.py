@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stsearch.errors import UserError, brief
-from stsearch.evaluate.weights import About, Weights, is_ours, of_network, weights_in
+from stsearch.evaluate.weights import About, Weights, is_ours, of_network, read_content, weights_in
 from stsearch.nets.foreign import published_in
-from stsearch.nets.tensors import load_torch
 from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.published import name_of
 
@@ -22,7 +21,7 @@ def weights_for(
     pixels are normalised as its library does. Raises ``UserError`` for weights of another network, and where it has
     more or fewer classes.
     """
-    content, name = load_torch(path), name_of(network)
+    content, name = read_content(path), name_of(network)
     if is_ours(content):
         return of_network(weights_in(content, path), path, network, name)
     found = published_in(content, network, clip(), path)

@@ -11,11 +11,10 @@ import torch
 from torch import nn
 
 from stsearch.errors import UserError, brief
-from stsearch.evaluate.weights import is_ours, of_network, put_in, read_weights_of, weights_in
+from stsearch.evaluate.weights import is_ours, of_network, put_in, read_content, read_weights_of, weights_in
 from stsearch.nets.build import VideoNet, build
 from stsearch.nets.foreign import published_in
 from stsearch.nets.inflate import Mode, flat, from_resnet, inflate
-from stsearch.nets.tensors import load_torch
 from stsearch.space.blueprint import AnyNetwork, ClipShape, Definition
 from stsearch.space.published import name_of
 
@@ -46,7 +45,7 @@ def from_weights(path: Path, network: AnyNetwork, name: str, classes: tuple[str,
     Its classifier is kept where the classes are the same; a published one, whose classes nobody knows, where there are
     as many. Raises ``UserError`` for weights of another network, and for a file that holds none.
     """
-    content = load_torch(path)
+    content = read_content(path)
     if not is_ours(content):
         return _from_published(content, path, network, name, classes, clip)
     found = of_network(weights_in(content, path), path, network, name)
@@ -85,7 +84,7 @@ def from_2d(
     if isinstance(architecture, Definition):
         raise UserError(f"--inflate-from is for networks built of kinds, as R3D-18; {name} begins with --weights FILE")
     plane = flat(architecture)
-    content = load_torch(path)
+    content = read_content(path)
     ours = is_ours(content)
     if ours:
         known = read_weights_of(path, plane, f"{name_of(plane)}, the 2D network of the shape of {name}")

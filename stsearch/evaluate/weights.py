@@ -18,6 +18,8 @@ from stsearch.space.blueprint import AnyNetwork, ClipShape
 from stsearch.space.zoo import network_of
 
 FORMAT = "stsearch weights 1"
+CHECKPOINT_KEYS = {"of", "state"}
+"""of the file that a training goes on from: what it is of, and how it stands"""
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,23 @@ def is_ours(content: object) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
 
 
+def read_content(path: Path) -> Any:
+    """What is in a file of weights, be they ours or as others published them.
+
+    ``UserError`` for one that torch cannot read, and for the checkpoint that a training of ours goes on from.
+    """
+    content = load_torch(path)
+    if isinstance(content, dict) and content.keys() == CHECKPOINT_KEYS:
+        raise UserError(
+            f"{brief(str(path))} is what `stsearch train` goes on from after a stop; the weights are in weights.pt "
+            "beside it as soon as the training has ended"
+        )
+    return content
+
+
 def read_weights(path: Path) -> Weights:
     """What ``write_weights`` wrote; ``UserError`` for anything else."""
-    return weights_in(load_torch(path), path)
+    return weights_in(read_content(path), path)
 
 
 def weights_in(content: Any, path: Path) -> Weights:

@@ -13,7 +13,7 @@ import torch
 
 from stsearch.errors import StsearchError, UserError, WorldError, brief
 from stsearch.evaluate.weights import About, Weights
-from stsearch.export.formats import FORMATS, INPUT, LEAST_OPSET, OPSET, OUTPUT, Asked, Format, Run, fixed_time
+from stsearch.export.formats import FORMATS, INPUT, OPSET, OUTPUT, Asked, Format, Run, check_opset, fixed_time
 from stsearch.space.blueprint import ClipShape, Definition
 from stsearch.space.cost import network_cost
 
@@ -108,8 +108,7 @@ def export(
     """
     chosen = FORMATS[form]
     chosen.check(form)
-    if opset < LEAST_OPSET:
-        raise UserError(f"--opset is {LEAST_OPSET} or more, as torch's exporter writes no older ones; given {opset}")
+    check_opset(opset, form)
     if not path.name or path.is_dir():
         raise UserError(f"-o {brief(str(path))}: there is a folder; expected a file's name")
     about = replace(weights.about, licence=licence or weights.about.licence)
@@ -132,8 +131,9 @@ def export(
     except Exception as error:  # of torch's exporters, of any kind: the reason's first line is enough
         raise ExportFailed(reason(error, path, part, form)) from None
     finally:
-        part.unlink(missing_ok=True)
-        part.with_name(f"{part.name}.data").unlink(missing_ok=True)
+        for left in (part, part.with_name(f"{part.name}.data")):
+            with contextlib.suppress(OSError):  # such as where what should be a folder is a file
+                left.unlink()
         if not path.exists():
             _remove(made)
     return Exported(path, form, tuple(parity), dict(asked.metadata))

@@ -67,6 +67,18 @@ class Format:
 FORMATS: Registry[Format] = Registry("format")
 
 
+def check_opset(opset: int, form: str) -> None:
+    """``UserError`` for an opset that is too old for torch's exporter or, of ``onnx``, newer than the library knows."""
+    if opset < LEAST_OPSET:
+        raise UserError(f"--opset is {LEAST_OPSET} or more, as torch's exporter writes no older ones; given {opset}")
+    if form == "onnx":
+        from onnx import defs
+
+        newest = defs.onnx_opset_version()
+        if opset > newest:
+            raise UserError(f"--opset is {LEAST_OPSET} to {newest}, which is the newest that onnx knows; given {opset}")
+
+
 def fixed_time(weights: Weights) -> bool:
     """Whether clips must have as many frames as in training: a convolution takes some of them away, as R2D's stem."""
     if isinstance(weights.about.parsed(), Definition):
@@ -78,7 +90,9 @@ def fixed_time(weights: Weights) -> bool:
 
 def _write_state(asked: Asked, path: Path) -> None:
     state = {key: value.contiguous() for key, value in asked.network.state_dict().items()}
-    torch.save({"state_dict": state, "metadata": json.dumps(asked.metadata)}, path)
+    made = io.BytesIO()
+    torch.save({"state_dict": state, "metadata": json.dumps(asked.metadata)}, made)
+    path.write_bytes(made.getbuffer())  # where the disk is full, torch's own writer ends the process
 
 
 def _read_state(asked: Asked, path: Path) -> Run:
@@ -91,8 +105,10 @@ FORMATS.add("state-dict", Format(_write_state, _read_state))
 
 
 def _write_program(asked: Asked, path: Path) -> None:
+    made = io.BytesIO()
     with quiet():
-        torch.export.save(_program(asked), path, extra_files={f"{METADATA}.json": json.dumps(asked.metadata)})
+        torch.export.save(_program(asked), made, extra_files={f"{METADATA}.json": json.dumps(asked.metadata)})
+    path.write_bytes(made.getbuffer())
 
 
 def _read_program(asked: Asked, path: Path) -> Run:
@@ -115,6 +131,9 @@ def _write_onnx(asked: Asked, path: Path) -> None:
             verbose=False,
         )
         assert program is not None
+        written = program.model.opset_imports.get("")
+        if written != asked.opset:  # where it knows no way to a newer one, torch writes its own without a word
+            raise UserError(f"--opset {asked.opset}: torch's exporter wrote {written} in its place; give an older one")
         program.model.metadata_props[METADATA] = json.dumps(asked.metadata)
         program.save(path)
 

@@ -6,12 +6,15 @@ the largest value that they take on training clips.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +160,10 @@ def quantised(
     data = resident(data, CPU)
     path, threads = int8_path(exported.path), torch.get_num_threads()
     try:
-        with tempfile.TemporaryDirectory(prefix=".int8-", dir=path.parent) as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix=".int8-", dir=path.parent) as folder,
+            room_for(path.parent, exported.path.stat().st_size),
+        ):
             part = Path(folder) / "network.onnx"
             say(f"calibrating int8 on {min(CALIBRATED, len(data.splits['train']))} training clips")
             count = _quantise(exported.path, part, _clips(data, about, "train", CALIBRATED))
@@ -180,6 +186,22 @@ def quantised(
         raise WorldError(f"cannot write {path}: {error.strerror or error}; the fp32 file is kept") from None
     except Exception as error:  # of onnxruntime, of any kind: the reason's first line is enough
         raise ExportFailed(f"{reason(error, path, path, 'int8')}; the fp32 file is kept") from None
+
+
+@contextmanager
+def room_for(folder: Path, size: int) -> Iterator[None]:
+    """Any error within is that of a full disk, where less than ``size`` bytes are free in ``folder`` when it comes.
+
+    onnxruntime writes a file as far as there is room, without a word, and then cannot read it.
+    """
+    try:
+        yield
+    except (StsearchError, OSError):
+        raise
+    except Exception as error:  # of onnxruntime or protobuf, of any kind
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 def check_clips(data: ClipData) -> None:

@@ -16,6 +16,8 @@ from stsearch.space.architecture import Architecture
 from stsearch.stats.front import minimised, non_dominated
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from stsearch.report.labels import Label, Segment
 
 # Okabe and Ito's palette: told apart by colour-blind readers. Markers repeat what colours say.
@@ -31,6 +33,8 @@ STYLES: dict[str, tuple[str, str]] = {
 SYMBOLS = {"o": "circle", "^": "triangle-up", "v": "triangle-down", "s": "square", "D": "diamond", "X": "x"}
 """Matplotlib's names of the markers to plotly's"""
 _PIXELS_PER_POINT = 4 / 3
+_STEPS = {8.0: (1.0, 2.0, 3.0, 4.0, 6.0, 8.0), 80.0: (1.0, 2.0, 5.0), float("inf"): (1.0,)}
+"""Of a logarithmic axis: the largest cost over the least, and where in each ten it has ticks"""
 
 
 def placement_class(architecture: Architecture) -> str:
@@ -103,6 +107,21 @@ def steps_of(points: list[tuple[float, float]]) -> list[Segment]:
     for (x0, y0), (x1, y1) in pairwise(points):
         lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
     return lines
+
+
+def logarithmic(ax: Axes) -> None:
+    """Make the costs of a plot logarithmic, with plain numbers at its ticks, however few tens it covers.
+
+    After all points are drawn.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    steps = next(steps for most, steps in _STEPS.items() if high / low < most)
+    ax.xaxis.set_major_locator(LogLocator(subs=steps))
+    ax.xaxis.set_major_formatter("{x:,g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def annotate(figure: Any, label: Label, look: dict[str, Any] | None = None) -> None:

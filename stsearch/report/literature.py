@@ -19,7 +19,9 @@ from stsearch.space.literature import TABLES, Published, main_dataset, published
 from stsearch.stats.front import minimised, non_dominated
 
 if TYPE_CHECKING:
-    from stsearch.report.labels import Point
+    from matplotlib.figure import Figure
+
+    from stsearch.report.labels import Label, Point
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _NAMED = 24
@@ -145,9 +147,19 @@ def plot_entries(table: str, views: int, found: tuple[Entry, ...], path: Path) -
     """Accuracy over our cost, the front as a staircase; ``UserError`` for a suffix or place that is none."""
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"--plot {path}: {unknown('suffix', path.suffix, SUFFIXES)}")
+    figure, _ = drawn(table, views, found)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=200)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+def drawn(table: str, views: int, found: tuple[Entry, ...]) -> tuple[Figure, list[Label]]:
+    """What ``plot_entries`` writes, and where the names of networks are in it."""
     from matplotlib.figure import Figure
 
-    from stsearch.report.axes import steps_of
+    from stsearch.report.axes import logarithmic, steps_of
     from stsearch.report.labels import place_labels
 
     dataset = main_dataset(table)
@@ -163,21 +175,17 @@ def plot_entries(table: str, views: int, found: tuple[Entry, ...], path: Path) -
         ax.scatter([x for x, _ in some], [y for _, y in some], s=30, edgecolor="#0072B2", facecolor=face, zorder=3)
     line = sorted(point for entry, point in points if entry.on_front)
     ax.step([x for x, _ in line], [y for _, y in line], where="post", color="#333333", linewidth=1.1, zorder=2)
-    ax.set_xscale("log")
     of = "one view" if views == 1 else f"{views} views of a video"
     ax.set_xlabel(f"GMACs of {of}, by our count")
     ax.set_ylabel(f"top-1 on {dataset}, published (%)")
-    about = "Filled: on the front of the networks whose cost is counted here"
+    about = "Filled: on the front of the networks whose cost is counted here. Each is named once, at its best"
     ax.set_title(f"{TABLES[table]}\n{about}", fontsize=8.5, loc="left")
     ax.grid(color="#dddddd", linewidth=0.5, zorder=0)
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.08, y=0.10)
-    place_labels(figure, ax, _names(points), [point for _, point in points], steps_of(line))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=200)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    logarithmic(ax)
+    labels = place_labels(figure, ax, _names(points), [point for _, point in points], steps_of(line))
+    return figure, labels
 
 
 def _names(points: list[tuple[Entry, Point]]) -> list[tuple[str, Point]]:

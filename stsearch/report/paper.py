@@ -19,6 +19,7 @@ from stsearch.report.axes import (
     annotate,
     axes_of,
     kept_within,
+    logarithmic,
     placement_class,
     scaled,
     staircase,
@@ -210,8 +211,7 @@ def draw_paper(ax: Axes, paper: Paper, known: Container[str]) -> None:
     xs, ys = zip(*paper.front, strict=True)
     ax.step(xs, ys, where="post", color=_LINE, linewidth=1.0, zorder=2)
     if paper.log:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+        logarithmic(ax)
     ax.set_title(paper.head, fontsize=7.5, loc="left", color=INK)
     across, up = paper.titles
     ax.set_xlabel(across, fontsize=8, color=INK)

@@ -25,6 +25,7 @@ from stsearch.search.asked_data import AskedData
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.spec import without_auto
 from stsearch.space.blueprint import AnyNetwork, ClipShape
+from stsearch.space.cost import network_cost
 from stsearch.space.published import name_of
 from stsearch.texts import path_of
 
@@ -95,6 +96,7 @@ class Finishing:
     def prepared(self, start: Callable[[tuple[str, ...]], Start | None], progress: Progress) -> Prepared:
         """With its data loaded; ``start`` is given the classes."""
         clip, opened = self.clip, open_data(self.data.recipe)
+        network_cost(self.architecture, clip, len(opened.classes))  # refuses clips that it cannot see
         begun_from = start(opened.classes)
         data = opened.load(clip.frames, clip.height, progress)
         recipe = self.chosen.recipe

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +18,7 @@ import torch
 from stsearch.data.cache import Progress
 from stsearch.data.sources import open_data
 from stsearch.data.videos import ClipData
-from stsearch.errors import UserError
+from stsearch.errors import UserError, WorldError, brief
 from stsearch.evaluate.accuracy import accuracy, interval, per_class
 from stsearch.evaluate.judge import Judged, Views, as_trained, judge, refuse_strangers
 from stsearch.evaluate.weights import Weights, write_whole
@@ -176,4 +179,27 @@ def write_logits(path: Path, found: Judgement) -> None:
     names = found.names or [str(number) for number in range(found.videos)]
     for name, label, values in zip(names, found.labels, found.logits.tolist(), strict=True):
         rows.writerow([name, found.classes[label], *(f"{value:.9g}" for value in values)])
-    write_whole(path, memoryview(text.getvalue().encode(errors="surrogateescape")))
+    with _writing_logits(path):
+        write_whole(path, memoryview(text.getvalue().encode(errors="surrogateescape")))
+
+
+@contextmanager
+def _writing_logits(path: Path) -> Iterator[None]:
+    """Errors of the place that ``--logits`` names, in one line."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"--logits {brief(str(path))}: {error.strerror}; expected a file's name") from None
+    except OSError as error:
+        raise WorldError(f"cannot write {path}: {error.strerror or error}; nothing is left of it") from None
+
+
+def check_logits(path: Path) -> None:
+    """Refuse a place where ``write_logits`` can write nothing, before anything is computed."""
+    folder = next(place for place in path.absolute().parents if place.exists())
+    wrong = errno.EISDIR if path.is_dir() else errno.ENOTDIR if not folder.is_dir() else 0
+    if not wrong and not os.access(folder, os.W_OK):
+        wrong = errno.EACCES
+    with _writing_logits(path):
+        if wrong:
+            raise OSError(wrong, os.strerror(wrong))

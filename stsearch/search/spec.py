@@ -160,6 +160,7 @@ class Study:
         spec["data"] |= self.places
         if not spec["data"].get("exclude"):  # studies that were begun before there was such a key go on
             spec["data"].pop("exclude", None)
+        spec["data"].pop("stream", None)  # changes no result
         if not self.measured:
             spec.pop("measure")
         else:  # likewise

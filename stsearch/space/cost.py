@@ -260,7 +260,7 @@ def cost_of_blueprint(plan: Blueprint, clip: ClipShape, classes: int) -> Network
         cost, shape = cost_of_units(group.units, joined([shapes[name] for name in names]))
         if min(shape) < 1:
             raise UserError(
-                f"clips of {clip} (C x T x H x W) are too small for this network: nothing leaves {group.name}"
+                f"clips of {clip} (C x T x H x W) are too small for this network: nothing leaves its part {group.name}"
             )
         kind = group.kinds[0] if len(set(group.kinds)) == 1 else ".".join(group.kinds)
         stages.append(StageCost(group.name, kind, len(group.kinds), cost, shape))

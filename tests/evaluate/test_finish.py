@@ -130,6 +130,9 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing_half_written(tmp_path: P
         "add --data SOURCE": ["train", NETWORK, "--out", "none"],
         "Did you mean 'batch'?": [*TRAIN, "--recipe", "recipe.yaml", "--out", "none"],
         "--recipe is paper, quick or a YAML file; given 'best'": [*TRAIN, "--recipe", "best", "--out", "none"],
+        "--out recipe.yaml: there is a file of that name": [*TRAIN, "--out", "recipe.yaml"],
+        "--out recipe.yaml: there is a file of that name; expected a folder": [*TRAIN, "--out", "recipe.yaml/in"],
+        "clips of 3x4x16x16 (C x T x H x W) are too small": ["train", "S3D", *DATA, *CLIP, "--out", "none"],
         "is not there": [*TRAIN, "--device", "cuda:7", "--out", "none"],
         "there is no file 'nothing.pt'": [*TRAIN, "--weights", "nothing.pt", "--out", "none"],
         "given both": [*TRAIN, "--weights", "a.pt", "--inflate-from", "b.pt", "--out", "none"],
@@ -187,14 +190,22 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
     torch.save({**plain, "about": {**plain["about"], "classes": []}}, tmp_path / "classless.pt")
     (tmp_path / "cut.pt").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "hello.pt").write_text("hello\n")
+    (tmp_path / "page.pt").write_text(f"<html>\n<body>not found {'é' * 300}")
     (tmp_path / "empty.pt").write_text("")
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    torch.save({"of": "{}", "state": {}}, tmp_path / "checkpoint.pt")
     for name, said in {
         "state": "holds no class list, mean and clip shape",
         "pickled": "is no file of tensors alone",
         "classless": "lacks a part: its class list",
-        "cut": "is no whole file of weights",
-        "text": "is no file of tensors alone",
-        "empty": "is no whole file of weights",
+        "cut": r"'[^']*cut\.pt' is no whole file of weights: its end is missing$",
+        "text": "is no whole file of weights: it is text, 'no weights'$",
+        "hello": "is no whole file of weights: it is text, 'hello'$",
+        "page": "is no whole file of weights: it is text, '<html> <body>not found",
+        "empty": "is no whole file of weights: it is empty$",
+        "pointer": "it is a Git LFS pointer; `git lfs pull` fetches the file$",
+        "checkpoint": "is what `stsearch train` goes on from after a stop; the weights are in weights.pt beside it",
     }.items():
         with pytest.raises(UserError, match=said):
             read_weights(tmp_path / f"{name}.pt")

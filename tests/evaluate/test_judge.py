@@ -95,6 +95,8 @@ def test_what_does_not_fit_is_one_line(trained: Path, clips: Path) -> None:
         "there is one --weights for each NETWORK; given 2 and 1": [NETWORK, "--data", str(clips)],
         "--fuse takes two networks or more": ["--data", str(clips), "--fuse"],
         "is not there": ["--data", str(clips), "--device", "cuda:7"],
+        "--logits 'clips': Is a directory; expected a file's name": ["--data", str(clips), "--logits", "clips"],
+        f"--logits {weights + '/a.csv'!r}: Not a directory": ["--data", str(clips), "--logits", f"{weights}/a.csv"],
     }.items():
         with pytest.raises(UserError) as refused:
             main(["evaluate", NETWORK, "--weights", weights, *arguments], standalone_mode=False)

@@ -193,6 +193,17 @@ def test_exported_files_take_clips_of_other_batches_sizes_and_lengths(name: str,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", ["TSM-R50-8", "ir-CSN-50", "S3D", "r2plus1d_18"])
+def test_networks_of_the_other_families_are_exported_as_programs(name: str, tmp_path: Path) -> None:
+    """With shifts, depthwise convolutions, separable branches, and (2+1)D; of every name there is the state dict."""
+    done = export(trained(name), "torch-export", tmp_path / "network.pt2", say=lambda text: None)
+    assert max(one.difference for one in done.parity) < 1e-4
+    assert [one.shape[0] for one in done.parity] == [1, 3, 2]
+    assert "N" in done.metadata["input"]["dynamic"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "frames"), [("slowfast-r50-4x16", 8), ("i3d", 16)])
 def test_two_pathways_and_inception_are_trained_and_evaluated(
     name: str, frames: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -123,7 +123,8 @@ def test_a_file_that_says_something_else_is_not_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["state-dict", "torch-export", "onnx"])
+def test_a_full_disk_leaves_the_older_file(form: str, tmp_path: Path) -> None:
     import resource
 
     path = tmp_path / "network.pt"
@@ -131,8 +132,8 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises((WorldError, ExportFailed), match=r"File too large|could not be written"):
-            export(weights(), "state-dict", path, say=silent)
+        with pytest.raises(WorldError, match=r"cannot write .*network.pt: File too large; nothing is left of it"):
+            export(weights(), form, path, say=silent)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text() == "an older one"
@@ -149,6 +150,8 @@ def test_wrong_requests_are_one_line(tmp_path: Path) -> None:
         "--opset is 18 or more, as torch's exporter writes no older ones; given 17": [
             MIXED, *common, "--to", "onnx", "--opset", "17",
         ],
+        "which is the newest that onnx knows; given 99": [MIXED, *common, "--to", "onnx", "--opset", "99"],
+        "-o 'weights.pt/out.onnx': ": [MIXED, "--weights", "weights.pt", "-o", "weights.pt/out.onnx", "--to", "onnx"],
         "unknown format 'onx'. Did you mean 'onnx'?": [MIXED, *common, "--to", "onx"],
         "holds weights of 3d-3dx1-2plus1dx1-2dx1-2dx1@w0.125, not of MC3-18": ["mc3-18", *common, "--to", "onnx"],
         "holds no class list": [MIXED, "--weights", "state.pt", "-o", "out.onnx", "--to", "onnx"],

@@ -15,7 +15,7 @@ from stsearch.data.videos import ClipData
 from stsearch.errors import StsearchError, UserError
 from stsearch.evaluate.weights import About, Weights, write_weights
 from stsearch.export.exporting import Exported, ExportFailed, export
-from stsearch.export.int8 import Int8, Times, drop_older, int8_path, quantised
+from stsearch.export.int8 import Int8, Times, drop_older, int8_path, quantised, room_for
 from stsearch.nets.build import build
 from stsearch.space.architecture import parse_placement
 from stsearch.space.blueprint import ClipShape
@@ -190,6 +190,15 @@ def test_a_folder_of_its_name_is_told_before_anything_is_written(motions: ClipDa
     with pytest.raises(UserError, match=r"--int8 writes 'net.int8.onnx': there is a folder; give -o another name"):
         main(words, standalone_mode=False)
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_what_a_full_disk_makes_of_files_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left on device"), room_for(tmp_path, 1 << 62):
+        raise ValueError("the message cannot be parsed")
+    with pytest.raises(ValueError, match="cannot be parsed"), room_for(tmp_path, 0):
+        raise ValueError("the message cannot be parsed")
+    with pytest.raises(UserError), room_for(tmp_path, 1 << 62):
+        raise UserError("of the user")
 
 
 def test_a_full_disk_leaves_the_fp32_file(exported: Exported, motions: ClipData) -> None:

@@ -154,7 +154,9 @@ def test_which_networks_see_the_order_of_frames() -> None:
 
 def test_small_clips_are_refused_in_one_line() -> None:
     for run in (network_cost, build):
-        with pytest.raises(UserError, match=r"clips of 3x4x16x16 .* too small for this network: nothing leaves 5"):
+        with pytest.raises(
+            UserError, match=r"clips of 3x4x16x16 .* too small for this network: nothing leaves its part 5"
+        ):
             run(ZOO["S3D"], SMALL, 3)
 
 

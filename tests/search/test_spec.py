@@ -135,6 +135,8 @@ def test_classes_left_out_are_of_the_identity_only_where_there_are_some() -> Non
     assert study(data={**data, "exclude": []}).identity() == study(data=data).identity()
     changed = study(data={**data, "exclude": ["idle"]}).identity()
     assert difference(study(data=data).identity(), changed) == ["data.exclude: None -> ['idle']"]
+    assert study(data={**data, "stream": True}).identity() == study(data=data).identity(), "it changes no result"
+    assert "stream" not in study(data=data).identity()["data"]
 
 
 def test_start_networks() -> None:

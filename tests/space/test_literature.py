@@ -7,9 +7,11 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from stsearch.report.literature import entries
+from stsearch.report.labels import overlap
+from stsearch.report.literature import drawn, entries
 from stsearch.space.literature import TABLES, Published, main_dataset, published
 from tests.conftest import Cli
 
@@ -83,6 +85,24 @@ def test_views_multiply_and_the_front_is_of_one_data_set() -> None:
             for other in one
             if other.row.dataset.startswith("Kinetics-400")
         )
+
+
+@pytest.mark.parametrize("views", [1, 30])
+@pytest.mark.parametrize("table", TABLES)
+def test_names_in_a_plot_are_apart_and_its_costs_are_plain_numbers(table: str, views: int) -> None:
+    found = entries(table, views)
+    figure, labels = drawn(table, views, found)
+    (ax,) = figure.axes
+    assert len(labels) >= 4
+    for number, label in enumerate(labels):
+        others = [other.box.extents for other in labels[:number]]
+        assert overlap(label.box, np.array(others).reshape(-1, 4)) == 0, label.name
+        assert ax.bbox.x0 <= label.box.x0 <= label.box.x1 <= figure.bbox.x1, label.name
+    figure.canvas.draw()
+    low, high = ax.get_xlim()
+    shown = [tick.label1.get_text() for tick in ax.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert len(shown) >= 2
+    assert all(low <= float(text.replace(",", "")) <= high for text in shown)
 
 
 def test_the_command(tmp_path: Path, cli: Cli) -> None:
