@@ -83,7 +83,7 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
         over = {trial.number for trial in running if session.silence.is_over(trial, trial._trial_id in silent)}
     else:
         over = set()
-    me = this_worker()
+    me, changed = this_worker(), False
     for trial in running:
         worker = trial.user_attrs.get(WORKER)
         # A trial gets its worker under the lock, and this worker is between trials.
@@ -93,7 +93,10 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
             bury(storage, trial, trials, MOST_LOST)
         elif trial.number in over:
             bury(storage, trial, trials, MOST_SILENT)
-    return study.get_trials(deepcopy=False)
+        else:
+            continue
+        changed = True
+    return study.get_trials(deepcopy=False) if changed else trials
 
 
 def bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], most: int) -> str:

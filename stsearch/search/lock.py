@@ -69,6 +69,7 @@ class Lock:
         self._name = name
         self._engine = engine if engine is not None and isinstance(engine.pool, FewConnections) else None
         self._file: int | None = None
+        self._held = False
         self.tell: Callable[[str], None] = on_stderr
         """is told for whom one waits"""
 
@@ -86,10 +87,12 @@ class Lock:
             try:
                 if _asked_until_given_back(connection, ask, self._holder, waiting):
                     self._pool.keep(connection)
+                    self._held = True
                     connection.close()  # which keeps it open, for the next statement
                     return
             finally:
                 connection.close()
+            self._pool.let_go()  # one that lingers too
             time.sleep(random.uniform(0.02, 0.1))  # noqa: S311
 
     def release(self) -> None:
@@ -97,7 +100,8 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        if self._engine is not None:
+        if self._held:
+            self._held = False
             self._pool.let_go()
 
     @property

@@ -243,7 +243,7 @@ class HardBudget(BaseSampler):
     def after_trial(
         self, study: OptunaStudy, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner.after_trial(self.view(study), trial, state, values)
+        self._inner.after_trial(study, trial, state, values)  # which looks at this trial alone
 
     # Proposals ----------------------------------------------------------------------------
 

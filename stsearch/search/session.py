@@ -38,6 +38,7 @@ from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored
 from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
 from stsearch.search.networks import once_per_network, without_screened
 from stsearch.search.place import check_place, exists, needs_own_folder
+from stsearch.search.pool import FewConnections
 from stsearch.search.precision import settled
 from stsearch.search.proposals import Proposal
 from stsearch.search.records import keep_labels, plain
@@ -117,6 +118,11 @@ class Session:
         """How the target is measured."""
         asked = self.study.spec.measure
         return Setting(self.device, asked.precision, threads=asked.threads)
+
+    def linger(self) -> None:
+        """Use one connection from now on, until the study's lock is given back."""
+        if isinstance(self.storage.engine.pool, FewConnections):
+            self.storage.engine.pool.linger()
 
     def place_clips(self) -> str:
         """Put the clips where this process's trainings read them best; says where, and why."""

@@ -62,12 +62,30 @@ def to_think(study: OptunaStudy, trials: list[FrozenTrial]) -> tuple[OptunaStudy
     return seen, trial, kept
 
 
-class Begun(OptunaStudy):
-    """A study whose next trial is begun by ``begin``, which gives Optuna's id of it, rather than by its sampler."""
+class _Knowing:
+    """A storage that need not be asked for one trial."""
 
-    def __init__(self, study: OptunaStudy, begin: Callable[[], int]) -> None:
+    def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
+        self._real, self._trial = storage, trial
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._trial if trial_id == self._trial._trial_id else self._real.get_trial(trial_id)
+
+
+class Begun(OptunaStudy):
+    """A study whose next trial is begun by ``begin``, rather than by its sampler; nothing of it is read back."""
+
+    def __init__(self, study: OptunaStudy, begin: Callable[[], FrozenTrial]) -> None:
         self.__dict__.update(study.__dict__)
         self._begin = begin
 
     def ask(self, fixed_distributions: Any = None) -> optuna.Trial:
-        return optuna.Trial(self, self._begin())
+        begun = self._begin()
+        knowing = Shown(self, [])
+        knowing._storage = cast(BaseStorage, _Knowing(self._storage, begun))
+        trial = optuna.Trial(knowing, begun._trial_id)
+        trial.study, trial.storage = self, self._storage
+        return trial
