@@ -86,6 +86,7 @@ class Unseen:
         self._order = np.argsort(numbers, kind="stable")
         self._numbers = numbers[self._order]
         self._places: dict[str, Ints] = {}
+        self._free, self._taken = np.ones(len(feasible), dtype=bool), frozenset[str]()
 
     def _places_of(self, identifier: str) -> Ints:
         """Rows of ``feasible`` that are of an architecture: none, one, or several of a sample."""
@@ -103,11 +104,12 @@ class Unseen:
 
     def rows(self, seen: Set[str]) -> npt.NDArray[np.int64]:
         """Rows of ``feasible`` that are not in ``seen``, ascending."""
-        free = np.ones(len(self.feasible), dtype=bool)
-        taken = [self._places_of(identifier) for identifier in seen]
-        if taken:
-            free[np.concatenate(taken)] = False
-        return np.flatnonzero(free)
+        taken = frozenset(seen)
+        for others, free in ((taken - self._taken, False), (self._taken - taken, True)):  # since the last time
+            for identifier in others:
+                self._free[self._places_of(identifier)] = free
+        self._taken = taken
+        return np.flatnonzero(self._free)
 
     def left(self, seen: Set[str]) -> bool:
         """Whether there are any; of a whole space, where each has one row."""

@@ -25,7 +25,7 @@ class Shown(OptunaStudy):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        chosen = [trial for trial in self._shown if states is None or trial.state in states]
+        chosen = self._shown if states is None else [trial for trial in self._shown if trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
 
@@ -58,7 +58,7 @@ def to_think(study: OptunaStudy, trials: list[FrozenTrial]) -> tuple[OptunaStudy
     seen = Shown(study, trials)
     seen._storage = cast(BaseStorage, _Kept(study._storage, kept))
     trial = optuna.trial.create_trial(state=TrialState.RUNNING)
-    trial.number, trial._trial_id = max((t.number for t in trials), default=-1) + 1, NOBODY
+    trial.number, trial._trial_id = trials[-1].number + 1 if trials else 0, NOBODY
     return seen, trial, kept
 
 
