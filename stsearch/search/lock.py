@@ -24,10 +24,11 @@ from stsearch.search.workers import this_process
 
 SAY_AFTER_S = 10.0
 """Who waits so long is told for whom, and again after each minute more."""
-_STEP_MS = 500
-"""A server is asked again after so long, so that a request to stop is seen."""
-_YIELD_S = 3.0
-"""After so long a waiting connection is given back for a moment: others may need it more."""
+_STEP_MS = 1500
+"""A server is asked again after so long, so that a request to stop is seen; many who ask often would take the CPU
+from the one that all wait for."""
+_YIELD_S = 9.0
+"""After so long a waiting connection is given back for a moment: others may need it more. The next one is not cheap."""
 _TIMED_OUT = "55P03"
 """PostgreSQL's number of a lock that did not come in time."""
 

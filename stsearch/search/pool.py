@@ -15,7 +15,8 @@ from stsearch.interrupt import pause
 
 # A connection that was cut while it is given back is no news: the statement that follows says so. Without a handler
 # Python would print SQLAlchemy's traceback; who configures logging still gets it.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+for _name in (__name__, "psycopg"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 PATIENCE_S = 300.0
 """How long a server may have too many clients before that is an error."""

@@ -39,9 +39,8 @@ from stsearch.search.records import describe
 from stsearch.search.samplers import suggest
 from stsearch.search.session import Session, open_session
 from stsearch.search.spec import load_study
-from stsearch.space.cost import network_cost
 from tests.benchmarks.copies import Copy, Template, insert, tables_of, template
-from tests.benchmarks.faults import SPACE, STUDY, server_seconds
+from tests.benchmarks.faults import SPACE, STUDY, closed_form, server_seconds
 
 TURNS = 5
 """Turns of each, of which the median counts"""
@@ -175,9 +174,7 @@ def main() -> None:
     (folder / "faults.yaml").write_text(f"{STUDY}evaluate: {{name: simulated, seconds: 0}}\n")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
-    worker.__dict__["check_count"] = lambda session, architecture: (
-        2 * network_cost(architecture, session.study.target_clip(), session.classes).total.macs
-    )
+    worker.__dict__["check_count"] = closed_form
     print(f"{platform.machine()}, Python {platform.python_version()}, Optuna {optuna.__version__}, {asked.storage}")
     print("| finished | running | client | plain | ratio | server | plain | ratio |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
