@@ -20,10 +20,12 @@ from optuna.trial import TrialState
 from rich.console import Console
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, ProgrammingError
 
+from stsearch.cli.run import worked
 from stsearch.errors import WorldError
 from stsearch.evaluate import evaluators
 from stsearch.evaluate.evaluators import Evaluation, OnEpoch, Task
 from stsearch.evaluate.recipe import TrainRecipe
+from stsearch.report import planned
 from stsearch.report.pareto import pareto_of
 from stsearch.report.tables import print_pareto
 from stsearch.search import packed, training, worker, workers
@@ -106,6 +108,24 @@ def test_a_connection_that_is_cut_while_a_trial_is_told(
     states = [t.state for t in session.optuna_study.get_trials()]
     assert states == [TrialState.COMPLETE]
     assert [event["event"] for event in events if event["event"] != "note"] == ["clips", "start", "epoch", "done"]
+
+
+def test_a_server_that_goes_away_while_a_run_begins_is_waited_for(
+    tiny: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had answered once, so its URL is right."""
+    real, asked = planned.what_it_settles, list[Session]()
+
+    def away_once(session: Session) -> str:
+        asked.append(session)
+        if len(asked) == 1:
+            raise OperationalError("SELECT", {}, psycopg.OperationalError("Connection refused"))
+        return real(session)
+
+    monkeypatch.setattr(planned, "what_it_settles", away_once)
+    worked(load_study(str(tiny), [f"storage={postgres}", "search.trials=1"]), None, quiet=True)
+    assert len(asked) == 2
+    assert len(complete(asked[0])) == 1
 
 
 def test_only_what_passes_is_an_outage() -> None:
