@@ -52,6 +52,7 @@ import stsearch.testing
 from stsearch.evaluate.evaluators import training_seed
 from stsearch.evaluate.simulated import accuracy
 from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.place import parse_url
 from stsearch.search.reading import read_study
 from stsearch.search.session import Session, open_session
 from stsearch.search.spec import load_study
@@ -328,7 +329,7 @@ def main() -> int:
     workers, began, before = Workers(arguments, folder, asked.seed), time.monotonic(), server_seconds(asked.server)
     for _ in range(asked.workers):
         workers.begin()
-    came = befall(workers, faults, sqlalchemy.make_url(asked.storage), asked.limit)
+    came = befall(workers, faults, parse_url(asked.storage), asked.limit)
     found = outcome("faults.yaml", asked.storage, asked.trials)
     report = {
         "seconds": round(time.monotonic() - began, 1),
