@@ -78,7 +78,7 @@ def worked(
     from stsearch.search.engine import run as run_engine
     from stsearch.search.engine import worker_count
     from stsearch.search.left import left_over
-    from stsearch.search.patience import reopened
+    from stsearch.search.patience import persist, reopened
     from stsearch.search.place import shown
     from stsearch.search.session import open_session
     from stsearch.search.storage import still_there
@@ -105,15 +105,15 @@ def worked(
         _note(notes, f"only {session.sampler.feasible} networks keep the budget; {trained}")
     if composed := composed_of(session.optuna_study.user_attrs):
         _note(notes, f"latency_ms is {composed.said}")
-    if others := reopened(place, lambda: at_work(session.trials())):
+    if others := persist(session, lambda: at_work(session.trials())):  # the server has answered: it is waited for
         _note(notes, f"{', '.join(others)} train networks of this study too; all count together")
     for lacking in left_over(chosen):
         notes.print(f"warning: {lacking}.", highlight=False, markup=False, soft_wrap=True)
-    if power := reopened(place, lambda: what_it_settles(session)):
+    if power := persist(session, lambda: what_it_settles(session)):
         notes.print(power, highlight=False, markup=False, soft_wrap=True)
     if asked is not None and (said := _proxy(*asked, session)):
         _note(notes, said)
-    display = reopened(place, lambda: Display(session, workers, quiet=quiet))
+    display = persist(session, lambda: Display(session, workers, quiet=quiet))
     with stoppable(partial(still_there, session.storage)), display:
         (cluster.run if cluster else run_engine)(chosen, session, display.emit)
 

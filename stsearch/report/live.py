@@ -21,6 +21,7 @@ from stsearch.interrupt import check
 from stsearch.report.learning import Baseline
 from stsearch.report.words import counted
 from stsearch.search.attributes import WORKER
+from stsearch.search.fresh import Fresh
 from stsearch.search.metrics import SCORE
 from stsearch.search.networks import stopped_networks
 from stsearch.search.outages import STORAGE_ERRORS
@@ -77,7 +78,8 @@ class Display:
         self.wanted, self.complete, self.screened = at.wanted, at.complete, at.screened
         self.stopped = set(stopped_networks(session.trials()))
         self.beside, self.trained_beside = references_left(session), 0
-        self.own = {trial.number for trial in session.trials() if state_of(trial).ended}
+        self.fresh = Fresh()
+        self.own = {trial.number for trial in self.fresh.of(session.trials()) if state_of(trial).ended}
         self.others: set[int] = set()
         self.crew, self.joined = Crew(), set[int]()
         self.already = self.done
@@ -195,7 +197,7 @@ class Display:
                 self.complete += 1
                 self.trained.append(event)
                 self._count_others()
-            if self.live is None or kind == "failed":
+            if not self.quiet and (self.live is None or kind == "failed"):
                 self._say(self._line(event))
         if self.live is not None:
             self.live.update(self._render())
@@ -220,7 +222,8 @@ class Display:
         with suppress(*STORAGE_ERRORS):  # a server that is away: they are counted with the next network
             if self.beside:
                 self._end_beside(self.beside - references_left(self.session))
-            complete = {t.number: t for t in self.session.trials() if state_of(t) is State.COMPLETE}
+            fresh = [trial for trial in self.fresh.of(self.session.trials()) if state_of(trial) is State.COMPLETE]
+            complete = {trial.number: trial for trial in fresh}
             new = {number for number, trial in complete.items() if not self.crew.has(trial.user_attrs.get(WORKER))}
             new -= self.own | self.others
             if new and not self.others:

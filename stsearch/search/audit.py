@@ -44,7 +44,7 @@ from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
 from stsearch.search.place import study_folder
-from stsearch.search.records import keep_whole, provenance
+from stsearch.search.records import keep_result, provenance
 from stsearch.search.state import State, state_of
 from stsearch.search.storage import Lock, open_storage, storage_errors, surely_dead, this_worker
 from stsearch.search.training import Emit, first_precision, own_failures, shortened, tell
@@ -304,7 +304,7 @@ def _train(
     emit: Emit,
 ) -> None:
     """One training; its fault is kept as a reason, an interruption or a fault of the world opens it again."""
-    study, begun, keep = audit.studies[work.part], time.perf_counter(), partial(persist, audit)
+    begun, keep = time.perf_counter(), partial(persist, audit)
     emit({"event": "start", **work._asdict()})
     try:
         with own_failures():
@@ -313,7 +313,7 @@ def _train(
         reason = shortened(str(error))
         with contextlib.suppress(UpdateFinishedTrialError):  # it had been given up: the network is trained again
             keep(partial(trial.set_user_attr, REASON, reason))
-            if keep(partial(tell, study, trial, TrialState.FAIL, None)):
+            if keep(partial(tell, audit.storage, trial, TrialState.FAIL, None)):
                 emit({"event": "failed", **work._asdict(), "reason": reason})
         return
     except BaseException:  # Ctrl-C, or the world failed: the training is open again
@@ -322,9 +322,8 @@ def _train(
         raise
     top1 = record["evaluation"]["video_top1"]
     try:
-        keep(partial(keep_whole, study, trial, record))
-        keep(partial(trial.set_user_attr, "seconds", record["evaluation"]["seconds"]))
-        written = keep(partial(tell, study, trial, None, [top1]))
+        keep(partial(keep_result, audit.storage, trial, {"seconds": record["evaluation"]["seconds"]}, record))
+        written = keep(partial(tell, audit.storage, trial, None, [top1]))
     except UpdateFinishedTrialError:
         written = False
     if not written:

@@ -25,7 +25,7 @@ from stsearch.search.attributes import (
     WORKER,
 )
 from stsearch.search.session import Session
-from stsearch.search.state import State, state_of
+from stsearch.search.state import State
 from stsearch.search.storage import HEARTBEAT_S, surely_dead, this_worker
 from stsearch.search.workers import surely_alive
 
@@ -75,7 +75,7 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
     """The same for the trials of one of Optuna's studies."""
     storage = session.storage
     trials = study.get_trials(deepcopy=False)
-    running = [trial for trial in trials if state_of(trial) is State.RUNNING]
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     if not running:
         return trials
     if time.monotonic() - session.missed > 3 * HEARTBEAT_S:  # else nobody could give a sign of life for a while
@@ -83,7 +83,7 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
         over = {trial.number for trial in running if session.silence.is_over(trial, trial._trial_id in silent)}
     else:
         over = set()
-    me = this_worker()
+    me, changed = this_worker(), False
     for trial in running:
         worker = trial.user_attrs.get(WORKER)
         # A trial gets its worker under the lock, and this worker is between trials.
@@ -93,7 +93,10 @@ def bury_trials(session: Session, study: OptunaStudy) -> list[FrozenTrial]:
             bury(storage, trial, trials, MOST_LOST)
         elif trial.number in over:
             bury(storage, trial, trials, MOST_SILENT)
-    return study.get_trials(deepcopy=False)
+        else:
+            continue
+        changed = True
+    return study.get_trials(deepcopy=False) if changed else trials
 
 
 def bury(storage: RDBStorage, trial: FrozenTrial, trials: Sequence[FrozenTrial], most: int) -> str:

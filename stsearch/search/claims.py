@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
+
+from stsearch.search.trial_rows import local, utc_now
 
 
 def begin_trial(
@@ -24,20 +25,22 @@ def begin_trial(
     params: Mapping[str, tuple[Any, BaseDistribution]],
     attributes: Mapping[str, Any],
     notes: Mapping[str, Any],
-) -> int:
-    """A running trial with user ``attributes``, system attributes ``notes``, and a first sign of life; Optuna's id."""
+) -> FrozenTrial:
+    """A running trial with user ``attributes``, system attributes ``notes``, and a first sign of life."""
     trials = models.TrialModel.__table__
     with storage.engine.begin() as connection:
         # As Optuna does it: numbers of one study are counted by one at a time.
         connection.execute(
             sa.select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update()
         )
-        now = datetime.now(UTC).replace(tzinfo=None)  # as Optuna keeps it
+        now = utc_now()
         begun = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": now}
         (trial_id,) = connection.execute(sa.insert(trials).values(begun)).inserted_primary_key or (None,)
         assert trial_id is not None
-        before = sa.select(sa.func.count()).where(trials.c.study_id == study_id, trials.c.trial_id < trial_id)
-        number = connection.execute(before).scalar_one()
+        # Counting those before, as Optuna does, would take longer with each.
+        before = sa.select(trials.c.number).where(trials.c.study_id == study_id, trials.c.trial_id < trial_id)
+        last = connection.execute(before.order_by(trials.c.trial_id.desc()).limit(1)).scalar()
+        number = 0 if last is None else last + 1
         connection.execute(sa.update(trials).where(trials.c.trial_id == trial_id).values(number=number))
         values = [
             {
@@ -56,7 +59,12 @@ def begin_trial(
         ):
             if rows:
                 connection.execute(sa.insert(table.__table__), rows)
-    return int(trial_id)
+    return FrozenTrial(
+        number=number, state=TrialState.RUNNING, value=None, datetime_start=local(now), datetime_complete=None,
+        params={name: value for name, (value, _) in params.items()},
+        distributions={name: kind for name, (_, kind) in params.items()},
+        user_attrs=dict(attributes), system_attrs=dict(notes), intermediate_values={}, trial_id=int(trial_id),
+    )  # fmt: skip
 
 
 def _attributes(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

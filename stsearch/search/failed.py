@@ -11,8 +11,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
-from stsearch.search.attributes import ARCHITECTURE, INTERRUPTED, REFERENCE, REPEATS, RETRIED
-from stsearch.search.proposals import tried
+from stsearch.search.attributes import INTERRUPTED, REFERENCE, REPEATS, RETRIED
+from stsearch.search.proposals import asked_again, tried
 from stsearch.search.state import State, state_of
 from stsearch.search.tables import USER
 from stsearch.space.architecture import Architecture, parse_placement
@@ -46,9 +46,7 @@ def reopen(storage: RDBStorage, study: OptunaStudy) -> int:
 
 def to_retry(trials: Sequence[FrozenTrial]) -> list[Architecture]:
     """Networks that are to be tried again, and were not yet."""
-    seen = tried(trials)
-    asked = {t.user_attrs[ARCHITECTURE] for t in trials if t.user_attrs.get(RETRIED) and ARCHITECTURE in t.user_attrs}
-    return [parse_placement(name) for name in sorted(asked - seen)]
+    return [parse_placement(name) for name in sorted(asked_again(trials) - tried(trials))]
 
 
 def first_again(study: optuna.Study, start: Sequence[Architecture]) -> list[Architecture]:

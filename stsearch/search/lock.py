@@ -24,10 +24,11 @@ from stsearch.search.workers import this_process
 
 SAY_AFTER_S = 10.0
 """Who waits so long is told for whom, and again after each minute more."""
-_STEP_MS = 500
-"""A server is asked again after so long, so that a request to stop is seen."""
-_YIELD_S = 3.0
-"""After so long a waiting connection is given back for a moment: others may need it more."""
+_STEP_MS = 1500
+"""A server is asked again after so long, so that a request to stop is seen; many who ask often would take the CPU
+from the one that all wait for."""
+_YIELD_S = 9.0
+"""After so long a waiting connection is given back for a moment: others may need it more. The next one is not cheap."""
 _TIMED_OUT = "55P03"
 """PostgreSQL's number of a lock that did not come in time."""
 
@@ -69,6 +70,7 @@ class Lock:
         self._name = name
         self._engine = engine if engine is not None and isinstance(engine.pool, FewConnections) else None
         self._file: int | None = None
+        self._held = False
         self.tell: Callable[[str], None] = on_stderr
         """is told for whom one waits"""
 
@@ -86,10 +88,12 @@ class Lock:
             try:
                 if _asked_until_given_back(connection, ask, self._holder, waiting):
                     self._pool.keep(connection)
+                    self._held = True
                     connection.close()  # which keeps it open, for the next statement
                     return
             finally:
                 connection.close()
+            self._pool.let_go()  # one that lingers too
             time.sleep(random.uniform(0.02, 0.1))  # noqa: S311
 
     def release(self) -> None:
@@ -97,7 +101,8 @@ class Lock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        if self._engine is not None:
+        if self._held:
+            self._held = False
             self._pool.let_go()
 
     @property

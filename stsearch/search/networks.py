@@ -15,6 +15,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.search.attributes import ARCHITECTURE, EXPECTED_FROM, RUNGS, STOPPED
+from stsearch.search.fresh import Fresh
 from stsearch.search.metrics import ACCURACIES
 from stsearch.search.shown import Shown, shown_as
 from stsearch.search.state import State, state_of
@@ -67,13 +68,20 @@ def stopped_networks(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 # What samplers see --------------------------------------------------------------------------
 
 
-def without_screened(study: OptunaStudy) -> OptunaStudy:
-    """``study`` with screened networks shown as failed, from which no sampler learns: nobody knows their accuracy."""
-    trials = study.get_trials(deepcopy=False)
-    out = {trial.number for trial in trials if state_of(trial) is State.SCREENED}
-    if not out:
-        return study
-    return Shown(study, [shown_as(t, TrialState.FAIL, None) if t.number in out else t for t in trials])
+class Screened:
+    """Networks that were screened out, of a study that grows."""
+
+    def __init__(self) -> None:
+        self._fresh = Fresh()
+        self._out: set[int] = set()
+
+    def left_out_of(self, study: OptunaStudy) -> OptunaStudy:
+        """``study`` with them shown as failed, from which no sampler learns: nobody knows their accuracy."""
+        trials = study.get_trials(deepcopy=False)
+        self._out |= {trial.number for trial in self._fresh.of(trials) if state_of(trial) is State.SCREENED}
+        if not self._out:
+            return study
+        return Shown(study, [shown_as(t, TrialState.FAIL, None) if t.number in self._out else t for t in trials])
 
 
 def once_per_network(study: OptunaStudy, objectives: Sequence[str]) -> OptunaStudy:

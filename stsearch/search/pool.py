@@ -15,7 +15,8 @@ from stsearch.interrupt import pause
 
 # A connection that was cut while it is given back is no news: the statement that follows says so. Without a handler
 # Python would print SQLAlchemy's traceback; who configures logging still gets it.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+for _name in (__name__, "psycopg"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 PATIENCE_S = 300.0
 """How long a server may have too many clients before that is an error."""
@@ -29,11 +30,14 @@ class LockLostError(Exception):
 
 
 class FewConnections(Pool):
-    """Every use opens a connection and closes it, but for the one that holds a lock.
+    """Every use opens a connection and closes it, but for the one that holds a lock, and the one that lingers.
 
     While a worker holds the lock of its study, its statements go through the connection that has it: where that is
     cut, the lock is lost, and nothing more is written under it. Other threads (heartbeats) take connections of their
     own. So a worker that trains has none, one that waits or writes has one, and no worker can wait for a second.
+
+    A connection costs a server more than all statements of a trial. So what a worker does between two trainings goes
+    through one: it lingers from ``linger`` to ``let_go``.
     """
 
     def __init__(self, creator: Any, **arguments: Any) -> None:
@@ -42,35 +46,45 @@ class FewConnections(Pool):
         self._kept: ConnectionPoolEntry | None = None
         self._idle = False
         self._owner = 0
+        self._locked = False
+        self._lingers = 0
 
     def keep(self, connection: sa.Connection) -> None:
         """From now on ``connection``, which the caller closes next, serves this thread."""
         with self._turn:
             record = connection.connection._connection_record
-            self._kept, self._idle, self._owner = record, False, threading.get_ident()
+            self._kept, self._idle, self._owner, self._locked = record, False, threading.get_ident(), True
+
+    def linger(self) -> None:
+        """From now on the connection of this thread stays open between two uses; nothing is lost where it is cut."""
+        self._lingers = threading.get_ident()
 
     def let_go(self) -> None:
         """Close the kept connection; its lock ends with it."""
         with self._turn:
             kept, idle = self._kept, self._idle
-            self._kept, self._idle = None, False
+            self._kept, self._idle, self._locked, self._lingers = None, False, False, 0
         if kept is not None and idle:
             kept.close()
 
     def _do_get(self) -> ConnectionPoolEntry:
         with self._turn:
-            if self._kept is not None and self._owner == threading.get_ident():
-                if self._idle and self._kept.dbapi_connection is None:
-                    raise _lost()
-                if self._idle:
+            if self._kept is not None and self._idle and self._owner == threading.get_ident():
+                if self._kept.dbapi_connection is not None:
                     self._idle = False
                     return self._kept
+                if self._locked:
+                    raise _lost()
+                self._kept, self._idle = None, False
         return self._create_connection()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         with self._turn:
             if record is self._kept:
                 self._idle = True
+                return
+            if self._kept is None and self._lingers == threading.get_ident():
+                self._kept, self._idle, self._owner, self._locked = record, True, self._lingers, False
                 return
         record.close()
 

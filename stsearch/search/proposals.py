@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import FrozenTrial
 
-from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.attributes import ARCHITECTURE, RETRIED
+from stsearch.search.fresh import Fresh
 from stsearch.search.state import State, state_of
 from stsearch.space.architecture import Architecture
 from stsearch.space.table import Ints
@@ -47,21 +48,32 @@ def tried(trials: Sequence[FrozenTrial], named: Set[str] = frozenset()) -> set[s
     return {of for of, state in own if state.counts and not (of in named and state in (State.SCREENED, State.OVER))}
 
 
+def asked_again(trials: Sequence[FrozenTrial]) -> set[str]:
+    """Ids of architectures that failed by themselves, and that a user wants tried again."""
+    return {t.user_attrs[ARCHITECTURE] for t in trials if t.user_attrs.get(RETRIED) and ARCHITECTURE in t.user_attrs}
+
+
 class Tried:
     """``tried`` for a study that grows: of ended trials it is remembered."""
 
     def __init__(self) -> None:
-        self._ended: set[int] = set()
+        self._fresh = Fresh()
         self._known: set[str] = set()
+        self._asked: set[str] = set()
         self.named: Set[str] = frozenset()
 
     def of(self, trials: Sequence[FrozenTrial]) -> set[str]:
         """As ``tried``; a set of the caller's own."""
-        fresh = [trial for trial in trials if trial.number not in self._ended]
+        fresh = self._fresh.of(trials)
         ended = [trial for trial in fresh if trial.state.is_finished()]
         self._known |= tried(ended, self.named)
-        self._ended.update(trial.number for trial in ended)
+        self._asked |= asked_again(ended)
         return self._known | tried(fresh, self.named)
+
+    def again(self, trials: Sequence[FrozenTrial]) -> set[str]:
+        """Those that are to be tried again, and were not yet."""
+        seen = self.of(trials)
+        return self._asked - seen
 
 
 class Unseen:
@@ -74,6 +86,7 @@ class Unseen:
         self._order = np.argsort(numbers, kind="stable")
         self._numbers = numbers[self._order]
         self._places: dict[str, Ints] = {}
+        self._free, self._taken = np.ones(len(feasible), dtype=bool), frozenset[str]()
 
     def _places_of(self, identifier: str) -> Ints:
         """Rows of ``feasible`` that are of an architecture: none, one, or several of a sample."""
@@ -91,11 +104,12 @@ class Unseen:
 
     def rows(self, seen: Set[str]) -> npt.NDArray[np.int64]:
         """Rows of ``feasible`` that are not in ``seen``, ascending."""
-        free = np.ones(len(self.feasible), dtype=bool)
-        taken = [self._places_of(identifier) for identifier in seen]
-        if taken:
-            free[np.concatenate(taken)] = False
-        return np.flatnonzero(free)
+        taken = frozenset(seen)
+        for others, free in ((taken - self._taken, False), (self._taken - taken, True)):  # since the last time
+            for identifier in others:
+                self._free[self._places_of(identifier)] = free
+        self._taken = taken
+        return np.flatnonzero(self._free)
 
     def left(self, seen: Set[str]) -> bool:
         """Whether there are any; of a whole space, where each has one row."""

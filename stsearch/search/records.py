@@ -8,15 +8,17 @@ from typing import Any
 
 import optuna
 import torch
+from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
 
 from stsearch.errors import quoted
 from stsearch.evaluate.evaluators import Evaluation, Scored
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.profiling.device import device_facts
-from stsearch.search.attributes import CLIPS_TRAINED, EPOCHS_TRAINED, LABELS, NETWORK, RECORD, REFERENCE
+from stsearch.search.attributes import CLIPS_TRAINED, CONSTRAINT, EPOCHS_TRAINED, LABELS, NETWORK, RECORD, REFERENCE
 from stsearch.search.metrics import QUALITIES
 from stsearch.search.packed import split
+from stsearch.search.trial_rows import write_attributes
 from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import AnyNetwork
 from stsearch.space.published import name_of
@@ -61,7 +63,7 @@ def describe(architecture: AnyNetwork, costs: Mapping[str, float]) -> dict[str, 
     return {NETWORK: name_of(architecture), **placed, **costs}
 
 
-def outcome(evaluation: Evaluation | Scored, flops: int, device: torch.device) -> dict[str, Any]:
+def outcome(evaluation: Evaluation | Scored, flops: int) -> dict[str, Any]:
     """User attributes that training or scoring adds."""
     common = {"seconds": round(evaluation.seconds, 3), "flops_counted": flops, "seed": evaluation.seeds[0]}
     if isinstance(evaluation, Scored):
@@ -76,15 +78,12 @@ def outcome(evaluation: Evaluation | Scored, flops: int, device: torch.device) -
     }
 
 
-def keep_record(study: OptunaStudy, trial: optuna.Trial, evaluation: Evaluation | Scored, device: torch.device) -> None:
-    """Everything that training found, out of the sight of tables. Before the trial is told."""
-    keep_whole(study, trial, full_record(evaluation, device))
+def keep_result(storage: RDBStorage, trial: optuna.Trial, attributes: Mapping[str, Any], record: Any) -> None:
+    """All that a training found, in one transaction, before its trial is told.
 
-
-def keep_whole(study: OptunaStudy, trial: optuna.Trial, record: Mapping[str, Any]) -> None:
-    """A record as attributes that any database holds; ``packed.whole`` reads it."""
-    for name, value in split(RECORD, plain(record)).items():
-        study._storage.set_trial_system_attr(trial._trial_id, name, value)
+    ``attributes`` are for tables, the ``record`` is out of their sight, and ``packed.whole`` reads it.
+    """
+    write_attributes(storage, trial, plain(attributes), split(RECORD, plain(record)))
 
 
 def keep_reference(study: OptunaStudy, name: str, record: Mapping[str, Any]) -> None:
@@ -110,7 +109,7 @@ def full_record(evaluation: Evaluation | Scored, device: torch.device) -> dict[s
     return {**evaluation.as_dict(), "provenance": provenance(device)}
 
 
-def set_constraints(trial: optuna.Trial, study: OptunaStudy, excess: Mapping[str, float]) -> None:
+def set_constraints(storage: RDBStorage, trial: optuna.Trial, excess: Mapping[str, float]) -> None:
     """Write constraints (feasible where <= 0), also in the one place where optuna-dashboard looks.
 
     Must be called before the trial is told. Optuna 5 keeps named constraints; optuna-dashboard
@@ -118,9 +117,8 @@ def set_constraints(trial: optuna.Trial, study: OptunaStudy, excess: Mapping[str
     """
     if not excess:
         return
-    for name, value in excess.items():
-        trial.set_constraint(name, value)
-    study._storage.set_trial_system_attr(trial._trial_id, "constraints", list(excess.values()))
+    named = {f"{CONSTRAINT}{name}": float(value) for name, value in excess.items()}
+    write_attributes(storage, trial, {}, {**named, "constraints": list(excess.values())})
 
 
 def plain(value: Any) -> Any:

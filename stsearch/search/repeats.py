@@ -38,7 +38,7 @@ from stsearch.search.halving import shelf_of
 from stsearch.search.metrics import ACCURACIES, ALWAYS, KEPT
 from stsearch.search.packed import whole
 from stsearch.search.patience import persist
-from stsearch.search.records import keep_record, plain
+from stsearch.search.records import full_record, keep_result
 from stsearch.search.session import Session
 from stsearch.search.shown import Begun
 from stsearch.search.state import State, state_of
@@ -280,13 +280,13 @@ def run_repeat(session: Session, emit: Emit) -> bool:
     return True
 
 
-def _claim(session: Session, study: OptunaStudy, chosen: Repeat) -> int:
+def _claim(session: Session, study: OptunaStudy, chosen: Repeat) -> FrozenTrial:
     """Begin the trial of a repeat, whole or not at all, and give the lock back."""
     attributes = {REPEAT_OF: chosen.trial, REPEAT: chosen.repeat, NETWORK: chosen.network}
     attributes |= {ARCHITECTURE: chosen.architecture.id, WORKER: this_worker()}
-    number = begin_trial(session.storage, study._study_id, {}, attributes, {})
+    begun = begin_trial(session.storage, study._study_id, {}, attributes, {})
     session.lock.release()
-    return number
+    return begun
 
 
 def _objective(
@@ -304,11 +304,9 @@ def _objective(
         evaluation = _train(session, chosen, reporter(about, emit))
     found = {name: float(value) for name, value in evaluation.metrics.items()}
     done.append(_done(about, found, persist(session, partial(_finished, session, chosen.trial)), evaluation))
-    persist(session, partial(keep_record, study, trial, evaluation, session.device))
     kept = {name: float(getattr(evaluation, name)) for name in KEPT}
     more = {**found, **kept, "seconds": round(evaluation.seconds, 3), "seed": evaluation.seeds[0]}
-    for name, value in plain(more).items():
-        persist(session, partial(trial.set_user_attr, name, value))
+    persist(session, partial(keep_result, session.storage, trial, more, full_record(evaluation, session.device)))
     return tuple(found[name] for name in ALWAYS)
 
 

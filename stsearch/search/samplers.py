@@ -191,6 +191,10 @@ class HardBudget(BaseSampler):
         """Networks that are not to be proposed again, by their ids."""
         return self._tried.of(trials)
 
+    def again(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether networks that failed are to be tried again, and were not yet."""
+        return bool(self._tried.again(trials))
+
     def begun(self, trials: Sequence[FrozenTrial]) -> int:
         """How many these are."""
         return len(self.seen(trials))
@@ -243,7 +247,7 @@ class HardBudget(BaseSampler):
     def after_trial(
         self, study: OptunaStudy, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        self._inner.after_trial(self.view(study), trial, state, values)
+        self._inner.after_trial(study, trial, state, values)  # which looks at this trial alone
 
     # Proposals ----------------------------------------------------------------------------
 

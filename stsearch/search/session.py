@@ -34,11 +34,12 @@ from stsearch.search.attributes import (
     VIDEOS,
 )
 from stsearch.search.composed import composed_for, keep_composed
-from stsearch.search.failed import first_again, reopen, to_retry
+from stsearch.search.failed import first_again, reopen
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
 from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
-from stsearch.search.networks import once_per_network, without_screened
+from stsearch.search.networks import Screened, once_per_network
 from stsearch.search.place import check_place, exists, needs_own_folder
+from stsearch.search.pool import FewConnections
 from stsearch.search.precision import settled
 from stsearch.search.proposals import Proposal
 from stsearch.search.records import keep_labels, plain
@@ -118,6 +119,11 @@ class Session:
         """How the target is measured."""
         return setting_of(self.study, self.device)
 
+    def linger(self) -> None:
+        """Use one connection from now on, until the study's lock is given back."""
+        if isinstance(self.storage.engine.pool, FewConnections):
+            self.storage.engine.pool.linger()
+
     def place_clips(self) -> str:
         """Put the clips where this process's trainings read them best; says where, and why."""
         share = getattr(self.study.spec.evaluate, "resident_share", RESIDENT_SHARE)
@@ -149,7 +155,7 @@ class Session:
 
     def further(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether networks that nobody has begun are wanted, and there."""
-        if to_retry(trials):
+        if self.sampler.again(trials):
             return True
         return not self.exhausted and standing(self, trials).open > 0 and self.sampler.left(trials)
 
@@ -267,7 +273,7 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
             reopen(storage, optuna_study)
     sampler.start = first_again(optuna_study, sampler.start)
     optuna_study.sampler = sampler
-    sampler.view = partial(_view, study)
+    sampler.view = partial(_view, study, Screened())
     own = storage.get_study_system_attrs(optuna_study._study_id).get(FOLDER, "")
     first = len(optuna_study.get_trials(deepcopy=False))
     audited = audit_repeats(study.storage_url, study.name, identity)  # also of a calibration before it was begun
@@ -278,9 +284,9 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     return session
 
 
-def _view(study: Study, optuna_study: OptunaStudy) -> OptunaStudy:
+def _view(study: Study, screened: Screened, optuna_study: OptunaStudy) -> OptunaStudy:
     """The study as samplers see it: a network once, and none that was screened out."""
-    shown = without_screened(optuna_study)
+    shown = screened.left_out_of(optuna_study)
     return shown if study.halving is None else once_per_network(shown, list(study.spec.objectives))
 
 

@@ -25,7 +25,7 @@ class Shown(OptunaStudy):
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
     ) -> list[FrozenTrial]:
-        chosen = [trial for trial in self._shown if states is None or trial.state in states]
+        chosen = self._shown if states is None else [trial for trial in self._shown if trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
 
@@ -58,16 +58,34 @@ def to_think(study: OptunaStudy, trials: list[FrozenTrial]) -> tuple[OptunaStudy
     seen = Shown(study, trials)
     seen._storage = cast(BaseStorage, _Kept(study._storage, kept))
     trial = optuna.trial.create_trial(state=TrialState.RUNNING)
-    trial.number, trial._trial_id = max((t.number for t in trials), default=-1) + 1, NOBODY
+    trial.number, trial._trial_id = trials[-1].number + 1 if trials else 0, NOBODY
     return seen, trial, kept
 
 
-class Begun(OptunaStudy):
-    """A study whose next trial is begun by ``begin``, which gives Optuna's id of it, rather than by its sampler."""
+class _Knowing:
+    """A storage that need not be asked for one trial."""
 
-    def __init__(self, study: OptunaStudy, begin: Callable[[], int]) -> None:
+    def __init__(self, storage: BaseStorage, trial: FrozenTrial) -> None:
+        self._real, self._trial = storage, trial
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._trial if trial_id == self._trial._trial_id else self._real.get_trial(trial_id)
+
+
+class Begun(OptunaStudy):
+    """A study whose next trial is begun by ``begin``, rather than by its sampler; nothing of it is read back."""
+
+    def __init__(self, study: OptunaStudy, begin: Callable[[], FrozenTrial]) -> None:
         self.__dict__.update(study.__dict__)
         self._begin = begin
 
     def ask(self, fixed_distributions: Any = None) -> optuna.Trial:
-        return optuna.Trial(self, self._begin())
+        begun = self._begin()
+        knowing = Shown(self, [])
+        knowing._storage = cast(BaseStorage, _Knowing(self._storage, begun))
+        trial = optuna.Trial(knowing, begun._trial_id)
+        trial.study, trial.storage = self, self._storage
+        return trial

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Container
 
+import sqlalchemy as sa
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
-from stsearch.search.attributes import ARCHITECTURE, REPEAT_OF
-from stsearch.search.rows import SPOILED, loaded
-
-
-class _Sound:
-    """A row of Optuna's table of trials without its spoiled attributes."""
-
-    def __init__(self, row: Any) -> None:
-        self._row = row
-        self.user_attributes = [one for one in row.user_attributes if loaded(one.value_json) is not SPOILED]
-        self.system_attributes = [one for one in row.system_attributes if loaded(one.value_json) is not SPOILED]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._row, name)
+from stsearch.search.trial_rows import TRIALS, read_trials
 
 
 class SoundStorage(RDBStorage):
-    """A storage that reads what is whole. A network whose trial is not is trained again: nothing says why it failed."""
+    """A storage that reads what is whole, and with a few statements; see ``read_trials``."""
 
-    def _build_frozen_trial_from_trial_model(self, trial: Any) -> FrozenTrial:
-        try:
-            found = super()._build_frozen_trial_from_trial_model(trial)
-        except (ValueError, TypeError, RecursionError):  # no JSON
-            return self._failed(super()._build_frozen_trial_from_trial_model(_Sound(trial)))  # type: ignore[arg-type]
-        known = ARCHITECTURE in found.user_attrs or REPEAT_OF in found.user_attrs
-        if found.state == TrialState.COMPLETE and found.user_attrs and (found.values is None or not known):
-            return self._failed(found)
-        return found
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        with self.engine.connect() as connection:
+            found = read_trials(connection, TRIALS.c.trial_id == trial_id)
+        if not found:
+            raise KeyError(models.NOT_FOUND_MSG)
+        return found[0]
 
-    @staticmethod
-    def _failed(trial: FrozenTrial) -> FrozenTrial:
-        if trial.state == TrialState.COMPLETE:
-            trial.state, trial.values = TrialState.FAIL, None
-        return trial
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        wanted = TRIALS.c.study_id == study_id
+        if trial_id_greater_than > -1:
+            again = [number for number in included_trial_ids if number <= trial_id_greater_than]
+            wanted &= (TRIALS.c.trial_id > trial_id_greater_than) | TRIALS.c.trial_id.in_(again)
+        with self.engine.connect() as connection:
+            found = read_trials(connection, wanted)
+            if not found and connection.execute(_study(study_id)).first() is None:
+                raise KeyError(models.NOT_FOUND_MSG)
+        return [trial for trial in found if states is None or trial.state in states]
+
+
+def _study(number: int) -> sa.Select[tuple[int]]:
+    return sa.select(models.StudyModel.study_id).where(models.StudyModel.study_id == number)

@@ -11,6 +11,7 @@ from itertools import takewhile
 
 from optuna.trial import FrozenTrial
 
+from stsearch.search.fresh import Fresh
 from stsearch.search.networks import stopped_networks
 from stsearch.search.state import State, state_of
 
@@ -20,20 +21,17 @@ class Tally:
     """Counts of ended trials, which never change again."""
 
     _ended: Counter[State] = field(default_factory=Counter)
-    _counted: set[int] = field(default_factory=set)
+    _fresh: Fresh = field(default_factory=Fresh)
     _recent: list[tuple[datetime, int, State]] = field(default_factory=list)
     """begun since this run was, by when they ended: when, minus the number, and how"""
 
     def add(self, trials: Sequence[FrozenTrial], first: int) -> int:
         """Count those that ended since the last time; how many are running. Those of this run begin at ``first``."""
         running = 0
-        for trial in trials:
-            if trial.number in self._counted:
-                continue
+        for trial in self._fresh.of(trials):
             state = state_of(trial)
             running += state is State.RUNNING
             if state.ended:
-                self._counted.add(trial.number)
                 self._ended[state] += 1
                 if state is not State.INTERRUPTED and trial.number >= first:
                     insort(self._recent, (trial.datetime_complete or datetime.min, -trial.number, state))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from stsearch.search.outages import STORAGE_ERRORS
 from stsearch.search.patience import Unwritable, persist
 from stsearch.search.session import Session
 from stsearch.search.storage import HEARTBEAT_S
+from stsearch.search.trial_rows import end_trial
 
 _LONGEST_REASON = 2000
 """Characters of a reason that are kept."""
@@ -108,7 +110,7 @@ def _run(
     done: list[Event],
 ) -> bool:
     """Run a trial to its end and tell it; false where somebody else had ended it."""
-    end = partial(tell, study, trial)
+    end = partial(tell, session.storage, trial)
     try:
         values = objective()
         return persist(session, partial(end, None, values))
@@ -119,7 +121,7 @@ def _run(
     except UpdateFinishedTrialError:
         return False
     except Unwritable as error:
-        if not _lost_again(study, trial, error, emit):
+        if not _lost_again(session, study, trial, error, emit):
             raise
         done.clear()
         return True
@@ -131,22 +133,23 @@ def _run(
         raise
 
 
-def tell(study: OptunaStudy, trial: optuna.Trial, state: TrialState | None, values: Sequence[float] | None) -> bool:
-    """Tell a trial's end; false where it had ended otherwise. May be called again after it failed."""
+def tell(storage: RDBStorage, trial: optuna.Trial, state: TrialState | None, values: Sequence[float] | None) -> bool:
+    """Tell a trial's end, COMPLETE without a ``state``; false where it had ended otherwise.
+
+    May be called again after it failed. A trial of values that are no numbers has failed. Not through Optuna's
+    ``tell``, which reads the trial before and after.
+    """
+    wanted = state or (TrialState.COMPLETE if values and not any(map(math.isnan, values)) else TrialState.FAIL)
+    told = list(map(float, values)) if values and wanted is TrialState.COMPLETE else None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # values that are not finite: the trial is FAIL
-            study.tell(trial, values, state=state)
-    except (UpdateFinishedTrialError, ValueError):
-        stored = study._storage.get_trial(trial._trial_id)
-        if not stored.state.is_finished():
-            raise
-        wanted = state or TrialState.COMPLETE  # the connection may have been cut after the end was written
-        return stored.state == wanted and (values is None or stored.values == list(values))
+        end_trial(storage, trial._trial_id, wanted, told)
+    except UpdateFinishedTrialError:  # the connection may have been cut after the end was written
+        stored = storage.get_trial(trial._trial_id)
+        return stored.state == wanted and (told is None or stored.values == told)
     return True
 
 
-def _lost_again(study: OptunaStudy, trial: optuna.Trial, error: Unwritable, emit: Emit) -> bool:
+def _lost_again(session: Session, study: OptunaStudy, trial: optuna.Trial, error: Unwritable, emit: Emit) -> bool:
     """Keep why a result was lost. A network that was lost for that reason before has failed, and is told.
 
     Once is no reason to give a network up: the storage may be mended meanwhile.
@@ -164,7 +167,7 @@ def _lost_again(study: OptunaStudy, trial: optuna.Trial, error: Unwritable, emit
         if not before:
             trial.set_user_attr(INTERRUPTED, True)
         trial.set_user_attr(REASON, reason)
-        study.tell(trial, state=TrialState.FAIL)
+        tell(session.storage, trial, TrialState.FAIL, None)
     except (*STORAGE_ERRORS, UpdateFinishedTrialError, ValueError):
         return False  # nothing can be written at all: ``bury_dead`` ends it
     if before:
@@ -179,7 +182,7 @@ def _heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
     over = threading.Event()
 
     def beat() -> None:
-        pause: float = 0
+        pause: float = HEARTBEAT_S  # the first one was written with the claim
         while not over.wait(pause):
             pause = HEARTBEAT_S
             try:
@@ -203,7 +206,8 @@ def _heartbeat(storage: RDBStorage, trial_id: int) -> Iterator[None]:
 def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit) -> Iterator[None]:
     """A failure, Ctrl-C or a fault of the world within is written down with the trial, and a failure told.
 
-    All go on from here. What the world did to a network leaves it open.
+    All go on from here. What the world did to a network leaves it open. What is written afterwards, until the next
+    network is claimed, goes through one connection.
     """
     try:
         check()
@@ -220,6 +224,7 @@ def ending(session: Session, trial: optuna.Trial, about: Event, emit: Emit) -> I
     except WorldError as error:
         _interrupted(trial, str(error))
         raise
+    session.linger()
 
 
 def _interrupted(trial: optuna.Trial, why: str) -> None:

@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 from optuna.study import Study as OptunaStudy
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from stsearch.evaluate.results import Epoch, Rung, Training
 from stsearch.search.attributes import ARCHITECTURE, TRAINING
 from stsearch.search.packed import split, whole
 from stsearch.search.records import plain
-from stsearch.search.state import State, state_of
 
 
 def keep_training(
@@ -30,10 +29,7 @@ def finished_trainings(trials: Sequence[FrozenTrial], architecture: str) -> dict
     """What trials of the network ``architecture`` finished before they were cut off, by number of the training."""
     found: dict[int, Training] = {}
     for trial in trials:
-        if trial.user_attrs.get(ARCHITECTURE) != architecture or state_of(trial) not in (
-            State.FAILED,
-            State.INTERRUPTED,
-        ):
+        if trial.state != TrialState.FAIL or trial.user_attrs.get(ARCHITECTURE) != architecture:
             continue
         for name in trial.system_attrs:
             number = name.removeprefix(TRAINING)

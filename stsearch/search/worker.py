@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from stsearch.errors import StsearchError
 from stsearch.evaluate.evaluators import EVALUATORS, Course, Evaluation, OnEpoch, Scored, Task
+from stsearch.evaluate.results import Training
 from stsearch.evaluate.train import EvaluationFailed
 from stsearch.interrupt import check, flagged, pause
 from stsearch.nets.count import counted_flops
@@ -41,11 +42,10 @@ from stsearch.search.records import (
     describe,
     full_record,
     keep_measured,
-    keep_record,
     keep_reference,
+    keep_result,
     metrics_of,
     outcome,
-    plain,
     set_constraints,
     told,
 )
@@ -149,25 +149,30 @@ def _begin_next(
     The caller holds the lock, which is given back as soon as the network is claimed.
     """
     if going_on is not None:
-        _run_trial(session, emit, going_on.architecture, going_on, {})
+        _run_trial(session, emit, trials, going_on.architecture, going_on, {})
     elif proposal is None:
         return  # it seemed that none was wanted: the next step knows better
     elif not proposal.choices and proposal.known == session.sampler.begun(trials):
         session.exhausted = True
     elif (chosen := session.take(proposal, trials)) is not None:
-        _run_trial(session, emit, chosen, None, proposal.notes)
+        _run_trial(session, emit, trials, chosen, None, proposal.notes)
 
 
 def _run_trial(
-    session: Session, emit: Emit, architecture: Architecture, going_on: GoingOn | None, notes: Mapping[str, Any]
+    session: Session,
+    emit: Emit,
+    trials: Sequence[FrozenTrial],
+    architecture: Architecture,
+    going_on: GoingOn | None,
+    notes: Mapping[str, Any],
 ) -> None:
-    """Claim and train a network that was proposed, or that is taken up again."""
+    """Claim and train a network that was proposed, or that is taken up again; ``trials`` are all before it."""
     session.sampler.given = architecture
-    costs = session.costs(architecture)
+    costs, finished = session.costs(architecture), finished_trainings(trials, architecture.id)
     one_trial(
         session,
         Begun(session.optuna_study, partial(_claim, session, architecture, costs, going_on, notes)),
-        lambda trial, done: _objective(session, trial, (architecture, costs), going_on, emit, done),
+        lambda trial, done: _objective(session, trial, (architecture, costs, finished), going_on, emit, done),
         emit,
         lambda network: f"the result of {network} came after its trial had been given up; it is trained again",
     )
@@ -179,26 +184,26 @@ def _claim(
     costs: Mapping[str, float],
     going_on: GoingOn | None,
     notes: Mapping[str, Any],
-) -> int:
+) -> FrozenTrial:
     """Begin the trial of a network, with all that is known of it, in one transaction, and give the lock back."""
     continued = going_on.attributes if going_on else {}
     attributes = {ARCHITECTURE: architecture.id, WORKER: this_worker(), **describe(architecture, costs), **continued}
     kinds = session.sampler.distributions
     params = {name: (value, kinds[name]) for name, value in session.study.space.encode(architecture).items()}
-    number = begin_trial(session.storage, session.optuna_study._study_id, params, attributes, notes)
+    begun = begin_trial(session.storage, session.optuna_study._study_id, params, attributes, notes)
     session.lock.release()
-    return number
+    return begun
 
 
 def _objective(
     session: Session,
     trial: optuna.Trial,
-    network: tuple[Architecture, dict[str, float]],
+    network: tuple[Architecture, dict[str, float], Mapping[int, Training]],
     going_on: GoingOn | None,
     emit: Emit,
     done: list[Event],
 ) -> tuple[float, ...]:
-    architecture, costs = network
+    architecture, costs, finished = network
     about = _about(trial, architecture, costs, going_on)
     emit({"event": "start", **about})
     keep, note = partial(persist, session), partial(_note, emit)
@@ -206,12 +211,12 @@ def _objective(
         try:
             costs |= going_on.measured if going_on and going_on.measured else measured_target(session, architecture)
             keep(partial(keep_measured, trial, {name: costs[name] for name in measured_names() if name in costs}))
-            keep(partial(set_constraints, trial, session.optuna_study, session.excess(costs)))
+            keep(partial(set_constraints, session.storage, trial, session.excess(costs)))
             about |= costs
             prune_slow(session, trial, costs)
             screen(session, trial, asked_for=is_start(session, trial), keep=keep, note=note)
             course = course_of(session, trial, going_on, keep, note)
-            evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course, (trial, keep))
+            evaluation, flops = _evaluate(session, architecture, reporter(about, emit), course, (trial, keep, finished))
         except optuna.TrialPruned as pruned:
             keep(partial(trial.set_user_attr, REASON, str(pruned)))
             event = "screened" if isinstance(pruned, ScreenedOut) else "pruned"
@@ -219,13 +224,13 @@ def _objective(
             raise
     metrics = metrics_of(evaluation, costs)
     done.append(_done(about, metrics, evaluation))
-    keep(partial(keep_record, session.optuna_study, trial, evaluation, session.device))
-    for name, value in plain(outcome(evaluation, flops, session.device)).items():
-        keep(partial(trial.set_user_attr, name, value))
-    if isinstance(evaluation, Evaluation) and evaluation.stopped:
-        for name, value in ((STOPPED, len(evaluation.trainings[0].curve)), (REASON, evaluation.stopped)):
-            keep(partial(trial.set_user_attr, name, value))
-        raise optuna.TrialPruned(evaluation.stopped)
+    why = evaluation.stopped if isinstance(evaluation, Evaluation) else None
+    found = outcome(evaluation, flops)
+    if isinstance(evaluation, Evaluation) and why:
+        found |= {STOPPED: len(evaluation.trainings[0].curve), REASON: why}
+    keep(partial(keep_result, session.storage, trial, found, full_record(evaluation, session.device)))
+    if why:
+        raise optuna.TrialPruned(why)
     _trace(session, architecture, trial, metrics, evaluation, emit)
     return tuple(float(metrics[name]) for name in session.study.spec.objectives)
 
@@ -278,11 +283,11 @@ def _evaluate(
     architecture: AnyNetwork,
     on_epoch: OnEpoch,
     course: Course | None,
-    place: tuple[optuna.Trial, Callable[[Callable[[], None]], None]] | None = None,
+    place: tuple[optuna.Trial, Callable[[Callable[[], None]], None], Mapping[int, Training]] | None = None,
 ) -> tuple[Evaluation | Scored, int]:
     """Count the target, train the proxy; any failure of theirs is an ``EvaluationFailed`` with its reason.
 
-    ``place`` is where one of several trainings is kept, with what keeps it; others of its network are taken up.
+    ``place`` is where one of several trainings is kept, with what keeps it, and those that are taken up.
     """
     study = session.study
     task = Task(
@@ -294,7 +299,7 @@ def _evaluate(
         session.device,
         course=course,
         space=study.space.scaled(study.spec.proxy.width),
-        known=finished_trainings(persist(session, session.trials), architecture.id) if place else {},
+        known=place[2] if place else {},
         keep=partial(keep_training, session.optuna_study, place[0]._trial_id, place[1]) if place else None,
         shelf=shelf_of(session, architecture.id),
         precise=session.precise,
@@ -365,7 +370,7 @@ def _train_reference(session: Session, name: str, architecture: AnyNetwork, emit
         "metrics": metrics,
         "feasible": all(value <= 0 for value in session.excess(costs).values()),
         **describe(architecture, costs),
-        **outcome(evaluation, flops, session.device),
+        **outcome(evaluation, flops),
         RECORD: full_record(evaluation, session.device),
         NETWORK: name,
     }

@@ -44,15 +44,19 @@ def _place() -> str:
     Names of hosts repeat (``localhost``, cloned machines), and so does the number of a first space of process numbers;
     the number of this boot does not. Empty where the system does not tell.
     """
-    boot = _read("/proc/sys/kernel/random/boot_id")
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
-    if not boot:
-        return ""
+    return f"{namespace} {kernel}" if (kernel := _kernel()) else ""
+
+
+@functools.cache
+def _kernel() -> str:
+    """This boot of this machine; asked for each trial of a study, it is read once."""
+    boot = _read("/proc/sys/kernel/random/boot_id")
     machine = f"{boot} {_read('/etc/machine-id')}"
-    return f"{namespace} {hashlib.sha256(f'stsearch {machine}'.encode()).hexdigest()[:16]}"
+    return hashlib.sha256(f"stsearch {machine}".encode()).hexdigest()[:16] if boot else ""
 
 
 def _host() -> str:

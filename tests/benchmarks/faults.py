@@ -9,6 +9,9 @@ PLAN is a list of faults, each with when it comes (seconds after all workers wer
     - {do: cut, every: 1.5}                    # half of the connections to the database
     - {do: run, at: [40, 90], command: "pg_ctl -D FOLDER -m fast restart"}
 
+With ``--join`` the study is begun here, and workers are ``stsearch worker``, which prints no front at its end; with
+``--no-count`` torch counts no FLOPs, which takes longer than all else where trainings take no time.
+
 The database must be empty and of nobody else. Each worker is a process of its own, as on a machine of its own. Says
 as JSON what came of it: workers really killed and stopped, connections really ended, commands that did their work;
 networks finished, twice, lost; whether the front is that of the same accuracies computed at once; CPU milliseconds
@@ -44,12 +47,18 @@ from sqlalchemy.pool import NullPool
 import stsearch.cli
 import stsearch.report.live
 import stsearch.search.engine
+import stsearch.search.worker
 import stsearch.testing
 from stsearch.evaluate.evaluators import training_seed
 from stsearch.evaluate.simulated import accuracy
 from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search.place import parse_url
 from stsearch.search.reading import read_study
+from stsearch.search.session import Session, open_session
+from stsearch.search.spec import load_study
 from stsearch.space.architecture import parse_placement
+from stsearch.space.blueprint import AnyNetwork
+from stsearch.space.cost import network_cost
 from stsearch.stats.front import minimised, non_dominated
 from tests.conftest import ROOT
 
@@ -277,6 +286,23 @@ def outcome(study: str, url: str, trials: int) -> dict[str, Any]:
     }
 
 
+def closed_form(session: Session, architecture: AnyNetwork) -> int:
+    """In place of torch's count."""
+    return 2 * network_cost(architecture, session.study.target_clip(), session.classes).total.macs
+
+
+def commanded(asked: argparse.Namespace) -> list[str]:
+    """What a worker is told on its command line; with ``--join`` the study is begun."""
+    sets = [f"search.trials={asked.trials}", f"search.sampler={asked.sampler}"]
+    if asked.no_count:
+        stsearch.search.worker.__dict__["check_count"] = closed_form
+    if not asked.join:
+        return ["run", "faults.yaml", "--quiet", "--storage", asked.storage, *(f"--set={one}" for one in sets)]
+    study = load_study("faults.yaml", [f"storage={asked.storage}", *sets])
+    open_session(study, lambda *_: None).storage.engine.dispose()  # no connection is shared with workers
+    return ["worker", study.name, "--quiet", "--storage", asked.storage]
+
+
 def main() -> int:
     """Run it and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -288,6 +314,8 @@ def main() -> int:
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--server", type=int, help="process of the database's server, to measure it")
     parser.add_argument("--sampler", default="random")
+    parser.add_argument("--join", action="store_true", help="workers join a study that is begun here")
+    parser.add_argument("--no-count", action="store_true", help="let torch count no FLOPs")
     parser.add_argument("--folder", type=Path, help="for logs and cache; default: a new one in /tmp")
     asked = parser.parse_args()
     faults = [Fault.read(row) for row in yaml.safe_load(asked.plan.read_text())] if asked.plan else []
@@ -297,12 +325,11 @@ def main() -> int:
     os.environ["STSEARCH_CACHE"] = str(folder / "cache")
     Path("space.yaml").write_text(SPACE)
     Path("faults.yaml").write_text(f"{STUDY}evaluate: {{name: simulated, seconds: {asked.seconds}}}\n")
-    arguments = ["run", "faults.yaml", "--quiet", "--storage", asked.storage]
-    arguments += [f"--set=search.trials={asked.trials}", f"--set=search.sampler={asked.sampler}"]
+    arguments = commanded(asked)
     workers, began, before = Workers(arguments, folder, asked.seed), time.monotonic(), server_seconds(asked.server)
     for _ in range(asked.workers):
         workers.begin()
-    came = befall(workers, faults, sqlalchemy.make_url(asked.storage), asked.limit)
+    came = befall(workers, faults, parse_url(asked.storage), asked.limit)
     found = outcome("faults.yaml", asked.storage, asked.trials)
     report = {
         "seconds": round(time.monotonic() - began, 1),

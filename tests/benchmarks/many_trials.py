@@ -3,13 +3,12 @@
 Trains one network, then writes as many like it as asked for, with architectures of the space,
 their exact costs and made-up accuracies, straight into the tables. Run by hand:
 
-    python tests/benchmarks/many_trials.py --trials 100000 --folder /tmp/many
+    python -m tests.benchmarks.many_trials --trials 100000 --folder /tmp/many
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -18,16 +17,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 
 from stsearch.search.engine import run
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.space.architecture import Architecture
 from stsearch.space.blueprint import ClipShape
 from stsearch.space.published import name_of
 from stsearch.space.table import CostTable
+from tests.benchmarks.copies import Copy, insert, tables_of, template
 
 SPACE = """\
 name: wide
@@ -63,55 +64,25 @@ def fill(folder: Path, trials: int, seed: int) -> None:
     costs = table.costs(table.digits_of(indices))
     gmacs = costs["macs"] / 1e9
     accuracy = 90 - 60 * np.exp(-gmacs / gmacs.mean()) + rng.normal(0, 3, len(gmacs))
-    engine = session.storage.engine
-    meta = sa.MetaData()
-    meta.reflect(engine)
-    with engine.begin() as connection:
-        template = _template(connection, meta)
-        for begin in range(0, len(indices), 5000):
-            part = slice(begin, begin + 5000)
-            rows = [
-                (2 + begin + number, study.space.architecture(int(index)), float(g), int(p), int(a), float(acc))
-                for number, (index, g, p, a, acc) in enumerate(
-                    zip(indices[part], gmacs[part], costs["params"][part], costs["activations"][part], accuracy[part],
-                        strict=True)
-                )
-            ]  # fmt: skip
-            _insert(connection, meta, template, rows)
-            print(f"{begin + len(rows):,} of {trials - 1:,}", file=sys.stderr)
+    copies = [
+        Copy(1 + number, _attributes(study.space.architecture(int(index)), g, p, a, acc), {0: float(acc), 1: float(g)})
+        for number, (index, g, p, a, acc) in enumerate(
+            zip(indices, gmacs, costs["params"], costs["activations"], accuracy, strict=True)
+        )
+    ]
+    with session.storage.engine.begin() as connection:
+        meta = tables_of(connection)
+        for done in insert(connection, meta, template(connection, meta, 1), copies):
+            print(f"{done:,} of {trials - 1:,}", file=sys.stderr)
 
 
-def _template(connection: sa.Connection, meta: sa.MetaData) -> dict[str, list[dict[str, object]]]:
+def _attributes(architecture: Architecture, gmacs: Any, params: Any, activations: Any, accuracy: Any) -> dict[str, Any]:
     return {
-        name: [dict(row._mapping) for row in connection.execute(sa.select(meta.tables[name]))]
-        for name in ("trials", "trial_values", "trial_user_attributes", "trial_system_attributes", "trial_params")
-    }
-
-
-def _insert(connection: sa.Connection, meta: sa.MetaData, template: dict[str, list[dict[str, object]]], rows) -> None:  # type: ignore[no-untyped-def]
-    found: dict[str, list[dict[str, object]]] = {name: [] for name in template}
-    for trial_id, architecture, gmacs, params, activations, accuracy in rows:
-        own = {
-            "architecture": architecture.id, "network": name_of(architecture), "placement": architecture.placement,
-            "depths": list(architecture.depths), "gmacs": gmacs, "params": params, "activations": activations,
-            "video_top1": accuracy, "clip_top1": accuracy - 2, "flops_counted": round(2e9 * gmacs),
-        }  # fmt: skip
-        values = {"0": accuracy, "1": gmacs}
-        for name, templates in template.items():
-            for row in templates:
-                keys = ("param_id", "trial_value_id", "trial_user_attribute_id", "trial_system_attribute_id")
-                copy = {key: value for key, value in row.items() if key not in keys}
-                copy["trial_id"] = trial_id
-                if name == "trials":
-                    copy["number"] = trial_id - 1
-                if name == "trial_values":
-                    copy["value"] = values[str(row["objective"])]
-                if name == "trial_user_attributes" and row["key"] in own:
-                    copy["value_json"] = json.dumps(own[str(row["key"])])
-                found[name].append(copy)
-    for name, new in found.items():
-        if new:
-            connection.execute(sa.insert(meta.tables[name]), new)
+        "architecture": architecture.id, "network": name_of(architecture), "placement": architecture.placement,
+        "depths": list(architecture.depths), "gmacs": float(gmacs), "params": int(params),
+        "activations": int(activations), "video_top1": float(accuracy), "clip_top1": float(accuracy) - 2,
+        "flops_counted": round(2e9 * float(gmacs)),
+    }  # fmt: skip
 
 
 def measure(arguments: list[str]) -> None:

@@ -28,7 +28,7 @@ from stsearch.search.audit import Audit, Found, load_clips
 from stsearch.search.calibration import Calibration, Way, calibration_of, found_of
 from stsearch.search.overrides import apply_overrides
 from stsearch.search.reading import read_study
-from stsearch.search.records import keep_whole
+from stsearch.search.records import keep_result
 from stsearch.search.rewritten import rewritten
 from stsearch.search.training import tell
 from stsearch.stats.calibration import (
@@ -363,8 +363,8 @@ def planted(calibration: Calibration, plant: Plant) -> None:
             **plant(one, places[work.architecture], number),
             "data_fingerprint": data[plan.input(work.part)].fingerprint,
         }
-        keep_whole(audit.studies[work.part], trial, made)
-        assert tell(audit.studies[work.part], trial, None, [made["evaluation"]["video_top1"]])
+        keep_result(audit.storage, trial, {}, made)
+        assert tell(audit.storage, trial, None, [made["evaluation"]["video_top1"]])
 
 
 @pytest.mark.slow

@@ -142,9 +142,9 @@ def test_a_claim_is_what_optuna_reads(tiny: Path) -> None:
         values = space.encode(NETWORKS[name])
         params = {key: (value, kinds[key]) for key, value in values.items()}
         attributes = {ARCHITECTURE: NETWORKS[name].id, WORKER: this_worker(), "depths": [2, 2, 2, 2]}
-        trial_id = begin_trial(session.storage, session.optuna_study._study_id, params, attributes, {"note": number})
+        begun = begin_trial(session.storage, session.optuna_study._study_id, params, attributes, {"note": number})
         trial = session.optuna_study.trials[-1]
-        assert (trial._trial_id, trial.number, trial.state) == (trial_id, number, TrialState.RUNNING)
+        assert (trial, trial.number, trial.state) == (begun, number, TrialState.RUNNING)
         assert (trial.params, trial.user_attrs, trial.system_attrs) == (values, attributes, {"note": number})
         assert trial.distributions == kinds
     assert not session.storage._get_stale_trial_ids(session.optuna_study._study_id)

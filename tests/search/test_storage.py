@@ -486,6 +486,7 @@ def test_a_process_that_cannot_be_looked_at_is_left_to_its_heartbeat(monkeypatch
     monkeypatch.setattr(workers, "_read", lambda path: "" if path.endswith("/stat") else read(path))
     assert not surely_dead(other), "hidden"
     monkeypatch.setattr(workers, "_read", lambda path: "")
+    monkeypatch.setattr(workers, "_kernel", workers._kernel.__wrapped__)
     assert not surely_dead({**other, "pid": 2**22 - 3, "host": workers._host()}), "no /proc at all"
 
 
