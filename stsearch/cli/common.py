@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -191,9 +192,12 @@ def find_any_network(text: str, storage: str | None = None) -> AnyNetwork:
 
     if "#" in text:
         return find_architecture(text, storage)
-    if Path(text).suffix in (".yaml", ".yml") or (Path("studies") / f"{text}.db").is_file():
+    try:
+        return find_any(text)
+    except UserError:
+        if not (text.endswith((".yaml", ".yml")) or os.path.isfile(os.path.join("studies", f"{text}.db"))):
+            raise
         raise UserError(
             f"{text} is a study; its networks are named by their trials, as in {shlex.quote(text + '#0')}, which "
-            f"`stsearch pareto {shlex.quote(Path(text).stem)}` lists"
-        )
-    return find_any(text)
+            f"`stsearch pareto {shlex.quote(text)}` lists"
+        ) from None

@@ -90,6 +90,7 @@ def worked(
     workers = cluster.count(chosen) if cluster else worker_count(chosen)
     where = cluster.title if cluster else session.device
     notes = Console(stderr=True, quiet=quiet)
+    session.note = partial(_note, notes)
     for note in (*session.data.notes, *_of_span(session)):
         _note(notes, note)
     notes.print(

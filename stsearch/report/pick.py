@@ -140,9 +140,9 @@ def _counted(records: Sequence[Record]) -> str:
 
 
 def _outdone(pareto: Pareto, found: Record) -> list[str]:
-    """Networks outside the space that are better in every objective; a rule picks among those of the space."""
+    """Networks outside the space that dominate it; a rule picks among those of the space."""
     return [
-        f"But {one.network}, which is outside the space, was measured better in every objective: "
+        f"But {one.network}, which is outside the space, was measured nowhere worse and somewhere better: "
         + ", ".join(METRICS[name].amount(one.metrics[name]) for name in pareto.objectives)
         + f"; `train {one.network}` trains that one."
         for one in pareto.outdone_by(found)

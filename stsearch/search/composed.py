@@ -7,7 +7,7 @@ latency is known then, without a measurement. FBNet (Wu et al., CVPR 2019) has s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -17,12 +17,14 @@ from optuna.storages import RDBStorage
 from optuna.study import Study as OptunaStudy
 
 from stsearch.data.cache import Progress
+from stsearch.errors import UserError
 from stsearch.profiling.device import Setting, with_threads
 from stsearch.profiling.measure import occupied, quick, shorter
 from stsearch.profiling.pieces import timed_pieces
 from stsearch.search.attributes import COMPOSED
 from stsearch.search.metrics import LATENCY
 from stsearch.search.spec import Study
+from stsearch.search.storage import opening
 from stsearch.space.architecture import Architecture
 from stsearch.space.table import CostTable, Piece
 
@@ -80,7 +82,7 @@ def compose(table: CostTable, setting: Setting, progress: Progress, seed: int = 
     ``progress`` is told what is done, how much of it, and of how much. Raises ``WorldError`` when memory runs out and
     ``StsearchError`` when a network cannot be built or run.
     """
-    to_time, others = chosen_in(table, seed)
+    to_time, others = chosen_in(table, seed, lambda: progress(_SAYS, 0, 1))
     total = len(to_time) + len(others)
     brief, busy = shorter(setting), occupied(setting)
     found: dict[Piece, list[float]] = {}
@@ -103,26 +105,39 @@ def compose(table: CostTable, setting: Setting, progress: Progress, seed: int = 
     return Composed(tuple(took[piece] for piece in table.pieces()), len(to_time), tuple(errors), busy())
 
 
-def chosen_in(table: CostTable, seed: int) -> tuple[dict[Architecture, list[Piece]], dict[Architecture, list[Piece]]]:
-    """Networks with their pieces: some that have every piece, ``TWICE`` where there are so many, and some others."""
-    drawn: dict[Architecture, list[Piece]] = {}
-    unseen = set(table.pieces())
+def chosen_in(
+    table: CostTable, seed: int, waiting: Callable[[], None] = lambda: None
+) -> tuple[dict[Architecture, list[Piece]], dict[Architecture, list[Piece]]]:
+    """Networks with their pieces: some that have every piece, ``TWICE`` where there are so many, and some others.
+
+    ``waiting`` is called now and then. ``UserError`` for a space of which a piece is in none of the networks drawn.
+    """
+    place = {piece: number for number, piece in enumerate(table.pieces())}
+    drawn: dict[Architecture, frozenset[int]] = {}
+    unseen = set(place.values())
     for network in _drawn(table, seed):
         if len(drawn) >= _DRAWN and not unseen:
             break
-        drawn[network] = table.pieces_of(network)
-        unseen -= set(drawn[network])
-    assert not unseen, "every piece is in some network"
-    lacking = dict.fromkeys(table.pieces(), TWICE)
-    chosen: dict[Architecture, list[Piece]] = {}
+        waiting()
+        drawn[network] = frozenset(place[piece] for piece in table.pieces_of(network))
+        unseen -= drawn[network]
+    if unseen:
+        raise UserError(
+            f"measure.latency: {len(unseen)} of {len(place)} pieces of the space {table.space.name!r} are in none of "
+            f"{len(drawn):,} networks that were drawn; with `each` networks are timed one by one"
+        )
+    lacking = dict.fromkeys(place.values(), TWICE)
+    chosen = []
     while drawn:
-        network = max(drawn, key=lambda one: sum(lacking[piece] > 0 for piece in set(drawn[one])))
+        waiting()
+        network = max(drawn, key=lambda one: sum(lacking[piece] > 0 for piece in drawn[one]))
         if all(lacking[piece] <= 0 for piece in drawn[network]):
             break
-        chosen[network] = drawn.pop(network)
-        for piece in set(chosen[network]):
+        chosen.append(network)
+        for piece in drawn.pop(network):
             lacking[piece] -= 1
-    return chosen, dict(list(drawn.items())[:CHECKED])
+    others = list(drawn)[:CHECKED]
+    return {one: table.pieces_of(one) for one in chosen}, {one: table.pieces_of(one) for one in others}
 
 
 def _drawn(table: CostTable, seed: int) -> Iterator[Architecture]:
@@ -145,7 +160,8 @@ def composed_for(
     """
     if not study.composed:
         return None
-    known = storage.get_all_studies() if storage is not None else []
+    with opening(study.storage_url):
+        known = storage.get_all_studies() if storage is not None else []
     attributes = next((one.user_attrs for one in known if one.study_name == study.name), {})
     composed = composed_of(attributes) or compose(table, setting, progress, study.spec.seed)
     composed.enter(table)

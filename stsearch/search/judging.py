@@ -196,10 +196,10 @@ def _writing_logits(path: Path) -> Iterator[None]:
 
 def check_logits(path: Path) -> None:
     """Refuse a place where ``write_logits`` can write nothing, before anything is computed."""
-    folder = next(place for place in path.absolute().parents if place.exists())
-    wrong = errno.EISDIR if path.is_dir() else errno.ENOTDIR if not folder.is_dir() else 0
-    if not wrong and not os.access(folder, os.W_OK):
-        wrong = errno.EACCES
     with _writing_logits(path):
+        folder = next(place for place in path.absolute().parents if place.exists())
+        wrong = errno.EISDIR if path.is_dir() else errno.ENOTDIR if not folder.is_dir() else 0
+        if not wrong and not os.access(folder, os.W_OK):
+            wrong = errno.EACCES
         if wrong:
             raise OSError(wrong, os.strerror(wrong))

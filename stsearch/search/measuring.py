@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import optuna
@@ -17,9 +18,12 @@ from stsearch.space.blueprint import AnyNetwork
 def measured_target(session: Session, architecture: AnyNetwork) -> dict[str, float]:
     """What a study wants measured of the target, before training; ``EvaluationFailed`` if that cannot be."""
     try:
-        return session.measured(architecture)
+        found = session.measured(architecture)
     except StsearchError as error:
         raise EvaluationFailed(str(error)) from error
+    if wrong := [name for name, value in found.items() if math.isnan(value)]:
+        raise EvaluationFailed(f"{wrong[0]} was measured as {found[wrong[0]]}, which is no number")
+    return found
 
 
 def prune_slow(session: Session, trial: optuna.Trial, costs: Mapping[str, float]) -> None:

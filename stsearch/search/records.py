@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,11 @@ def metrics_of(evaluation: Evaluation | Scored, costs: Mapping[str, float]) -> d
 
 
 def told(evaluation: Evaluation | Scored, objectives: Iterable[str]) -> Evaluation | Scored:
-    """``evaluation``; ``EvaluationFailed`` where it says nothing of an objective, as old trainings may."""
+    """``evaluation``; ``EvaluationFailed`` where it lacks an objective, as old trainings may, or has no number."""
     if missing := [name for name in objectives if name in QUALITIES and name not in evaluation.metrics]:
         raise EvaluationFailed(f"its evaluation does not say {quoted(missing)}, which is an objective")
+    if wrong := [name for name, value in evaluation.metrics.items() if math.isnan(value)]:
+        raise EvaluationFailed(f"its {wrong[0]} is {evaluation.metrics[wrong[0]]}, which is no number")
     return evaluation
 
 

@@ -20,7 +20,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from stsearch.search.balanced import CROSSED_SHARE, balanced
 from stsearch.search.ehvi import Ehvi
@@ -243,11 +243,6 @@ class HardBudget(BaseSampler):
         self, study: OptunaStudy, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         raise AssertionError(f"{param_name} was not proposed with the rest of the architecture")
-
-    def after_trial(
-        self, study: OptunaStudy, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self._inner.after_trial(study, trial, state, values)  # which looks at this trial alone
 
     # Proposals ----------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from stsearch.search.attributes import (
     SPEC,
     VIDEOS,
 )
-from stsearch.search.composed import composed_for, keep_composed
+from stsearch.search.composed import Composed, composed_for, composed_of, keep_composed
 from stsearch.search.failed import first_again, reopen
 from stsearch.search.fitting import as_begun_with, fitted, refuse_change, stored_identity
 from stsearch.search.metrics import METRICS, QUALITIES, direction_of, measured_names
@@ -265,9 +265,8 @@ def open_session(study: Study, progress: Progress, *, retry_failed: bool = False
     storage = storage or open_storage(study.storage_url)
     lock = Lock(study.storage_url, study.name, storage.engine)
     with opening(study.storage_url), lock:
-        optuna_study = _create_or_load(study, storage, identity, reference_point(study, table), data, more)
-        if composed is not None and (kept := keep_composed(optuna_study, composed)) != composed:
-            kept.enter(table)
+        optuna_study = _create_or_load(study, storage, identity, (table, composed), data, more)
+        if composed is not None and composed_of(optuna_study.user_attrs) != composed:  # another process was quicker
             sampler = _sampler(study, table)
         if retry_failed:
             reopen(storage, optuna_study)
@@ -291,7 +290,12 @@ def _view(study: Study, screened: Screened, optuna_study: OptunaStudy) -> Optuna
 
 
 def _create_or_load(
-    study: Study, storage: RDBStorage, identity: dict[str, Any], point: dict[str, float], data: ClipData, more: int
+    study: Study,
+    storage: RDBStorage,
+    identity: dict[str, Any],
+    costs: tuple[CostTable, Composed | None],
+    data: ClipData,
+    more: int,
 ) -> OptunaStudy:
     stored = stored_identity(storage, study)
     refuse_change(study, stored, identity)
@@ -303,13 +307,16 @@ def _create_or_load(
         load_if_exists=True,
         directions=[direction_of(name) for name in study.spec.objectives],
     )
+    table, composed = costs
+    if composed is not None:
+        keep_composed(optuna_study, composed).enter(table)
     if REFERENCE_POINT not in optuna_study.user_attrs:
         if needs_own_folder(study.storage_url, study.name):
             storage.set_study_system_attr(optuna_study._study_id, FOLDER, secrets.token_hex(4))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna_study.set_metric_names(list(study.spec.objectives))
-        optuna_study.set_user_attr(REFERENCE_POINT, point)
+        optuna_study.set_user_attr(REFERENCE_POINT, reference_point(study, table))
     resolved = study.spec.model_dump(exclude={"storage"})
     space: dict[str, Any] = {
         "name": study.space.name,

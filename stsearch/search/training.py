@@ -136,8 +136,9 @@ def _run(
 def tell(storage: RDBStorage, trial: optuna.Trial, state: TrialState | None, values: Sequence[float] | None) -> bool:
     """Tell a trial's end, COMPLETE without a ``state``; false where it had ended otherwise.
 
-    May be called again after it failed. A trial of values that are no numbers has failed. Not through Optuna's
-    ``tell``, which reads the trial before and after.
+    May be called again after it failed. Whoever trains gives no values that are no numbers: an end without a reason is
+    taken for an interruption. Not through Optuna's ``tell``, which reads the trial before and after and calls the
+    sampler's ``after_trial``.
     """
     wanted = state or (TrialState.COMPLETE if values and not any(map(math.isnan, values)) else TrialState.FAIL)
     told = list(map(float, values)) if values and wanted is TrialState.COMPLETE else None

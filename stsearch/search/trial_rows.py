@@ -141,7 +141,11 @@ def write_attributes(
 def end_trial(storage: RDBStorage, trial_id: int, state: TrialState, values: Sequence[float] | None) -> None:
     """End a running trial with its values; raises ``UpdateFinishedTrialError`` where it has ended."""
     with storage.engine.begin() as connection:
-        _check_running(storage, connection, trial_id)
+        # First, so that nobody else ends it meanwhile: SQLite begins a transaction at what writes, and locks no rows.
+        running = (TRIALS.c.trial_id == trial_id) & (TRIALS.c.state == TrialState.RUNNING)
+        ended = sa.update(TRIALS).where(running).values(state=state, datetime_complete=utc_now())
+        if not connection.execute(ended).rowcount:
+            _check_running(storage, connection, trial_id)
         told = [models.TrialValueModel.value_to_stored_repr(value) for value in values or ()]
         rows = [
             {"trial_id": trial_id, "objective": number, "value": value, "value_type": kind}
@@ -149,8 +153,6 @@ def end_trial(storage: RDBStorage, trial_id: int, state: TrialState, values: Seq
         ]
         if rows:
             connection.execute(sa.insert(_VALUES), rows)
-        ended = {"state": state, "datetime_complete": utc_now()}
-        connection.execute(sa.update(TRIALS).where(TRIALS.c.trial_id == trial_id).values(ended))
 
 
 def _check_running(storage: RDBStorage, connection: sa.Connection, trial_id: int) -> None:

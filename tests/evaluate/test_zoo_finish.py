@@ -76,7 +76,8 @@ def test_a_training_begins_with_published_weights(tmp_path: Path, capsys: pytest
     train = ("train", "X3D-XS", *TRAIN, "--out", "none", "--weights")
     assert "has tensors that X3D-XS has no layer for: more.weight" in refused(*train, "more.pyth")
     assert f"lacks the tensor {missing} of X3D-XS" in refused(*train, "less.pyth")
-    assert "is no checkpoint of S3D" in refused(*[text if text != "X3D-XS" else "S3D" for text in train], "more.pyth")
+    another = [text if text != "X3D-XS" else "r3d_18" for text in train]
+    assert "is no checkpoint of r3d_18" in refused(*another, "more.pyth")
     assert "X3D-XS begins with --weights FILE" in refused(*train[:-1], "--inflate-from", "more.pyth")
     assert not (tmp_path / "none").exists()
 

@@ -295,7 +295,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         assert re.search(said, text), text
     assert all(torch.equal(value, kept[key]) for key, value in built.state_dict().items())
     (tmp_path / "w.pth").write_bytes(b"no zip")
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match="is no whole file of weights: it is text, 'no zip'"):
         load_foreign(network, built, tmp_path / "w.pth")
     with pytest.raises(UserError, match="there is no file"):
         load_foreign(network, built, tmp_path / "none.pth")

@@ -107,7 +107,7 @@ def test_a_better_network_outside_the_space_is_named() -> None:
     beside = replace(front(), references=(better, worse, front().front[0]))
     (said,) = [text for text in picked(beside, "knee").why if "outside" in text]
     assert said == (
-        "But R2D-18, which is outside the space, was measured better in every objective: 92.0 %, 0.25 GMACs; "
+        "But R2D-18, which is outside the space, was measured nowhere worse and somewhere better: 92.0 %, 0.25 GMACs; "
         "`train R2D-18` trains that one."
     )
     with pytest.raises(UserError, match=r"the least is 1\. R2D-18, outside the space, has 0\.25\. r, outside"):

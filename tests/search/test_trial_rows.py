@@ -15,16 +15,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from stsearch.errors import StsearchError
 from stsearch.search import pool as pools
-from stsearch.search.attributes import ARCHITECTURE
+from stsearch.search import training
+from stsearch.search.attributes import ARCHITECTURE, REASON
 from stsearch.search.fresh import Fresh
+from stsearch.search.metrics import METRICS
 from stsearch.search.place import sqlalchemy_text
 from stsearch.search.session import open_session
 from stsearch.search.spec import load_study
+from stsearch.search.state import State, state_of
 from stsearch.search.storage import open_storage
 from stsearch.search.training import tell
 from stsearch.search.trial_rows import write_attributes
 from stsearch.search.worker import work
+from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Heartbeat of storage")]
 
@@ -117,6 +122,40 @@ def test_values_that_are_no_numbers_are_a_failure(database: str) -> None:
     assert [(t.state, t.values) for t in by_optuna(database, "one")] == [(TrialState.FAIL, None)]
 
 
+NO_NUMBER = """
+from stsearch.search.metrics import measured
+
+
+@measured("energy", title="energy", unit="J")
+def energy(architecture, clip, classes, setting):
+    return float("nan")
+"""
+
+
+@pytest.mark.parametrize("objectives", ["{video_top1: maximize, energy: minimize}", "{video_top1: maximize}"])
+def test_a_network_that_is_measured_as_no_number_has_failed(
+    objectives: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))
+    plugin = f"no_number_{len(objectives)}"  # a module is imported once in a process
+    Path(f"{plugin}.py").write_text(NO_NUMBER)
+    space = (ROOT / "search_spaces" / "paper-18.yaml").read_text()
+    Path("space.yaml").write_text(space + f"plugins: [stsearch.testing, {plugin}]\n")
+    Path("odd.yaml").write_text(
+        f"space: space.yaml\nobjectives: {objectives}\nbudget: {{energy: 5}}\nproxy: {{frames: 4, size: 16}}\n"
+        "data: {name: motions, clips: 16, val_clips: 10}\nevaluate: {name: simulated, seconds: 0}\n"
+        "search: {trials: 3, sampler: random, start_with: none}\nengine: {device: cpu}\n"
+    )
+    session = open_session(load_study("odd.yaml"), lambda *_: None)
+    with pytest.raises(StsearchError, match="networks failed one after the other"):
+        work(session, lambda event: None)
+    trials = session.trials()
+    assert {state_of(trial) for trial in trials} == {State.FAILED}
+    assert len({trial.user_attrs[ARCHITECTURE] for trial in trials}) == len(trials)
+    assert {trial.user_attrs[REASON] for trial in trials} == {"energy was measured as nan, which is no number"}
+
+
 def test_each_ended_trial_is_given_once_in_whatever_order_they_end() -> None:
     study, fresh, seen = optuna.create_study(), Fresh(), list[int]()
     trials = [study.ask() for _ in range(6)]
@@ -132,8 +171,9 @@ def test_each_ended_trial_is_given_once_in_whatever_order_they_end() -> None:
     assert fresh.of(study.get_trials()) == []
 
 
-def test_a_trial_takes_one_connection(server: str, tiny: Path) -> None:
+def test_a_trial_takes_one_connection(server: str, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each costs a server more than all of a trial's statements; the worker has none while it trains."""
+    monkeypatch.setattr(training, "HEARTBEAT_S", 3600.0)  # a sign of life has one of its own
     session = open_session(
         load_study(str(tiny), ["search.trials=5", "search.start_with=none"], server), lambda *_: None
     )
